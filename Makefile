@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only
+#
+#   make run     install what is missing, build, and run the main job with its defaults
+#   make test    install what is missing, build, and run every test
+#
+# Others: build (leaves build/gmm), bench, check (all gates but the tests), test-deep (long tests),
+# format, clean. Variables: ARGS for `gmm run`, TESTS to name tests, WERROR=false for compilers
+# newer than the ones the gates use. Meson and ninja do the work.
+BUILD ?= build
+TEST_BUILD ?= $(BUILD)/test
+WERROR ?= true
+ARGS ?=
+TESTS ?=
+
+MESON_TEST = meson test -C $(TEST_BUILD) --no-rebuild --print-errorlogs
+
+.PHONY: all build run test test-build test-deep bench check format clean
+
+all: build
+
+build:
+	@scripts/install-packages build
+	@scripts/configure $(BUILD)
+	@ninja -C $(BUILD)
+
+run: build
+	@$(BUILD)/gmm run $(ARGS)
+
+test-build:
+	@scripts/install-packages build test snapshot
+	@scripts/configure $(TEST_BUILD) -Dtests=true -Dwerror=$(WERROR)
+	@ninja -C $(TEST_BUILD)
+
+test: test-build
+	@$(MESON_TEST) --no-suite deep $(TESTS)
+
+test-deep: test-build
+	@$(MESON_TEST) --suite deep $(TESTS)
+
+bench:
+	@scripts/install-packages build bench
+	@scripts/configure $(BUILD)
+	@ninja -C $(BUILD) bench
+
+check:
+	@scripts/install-packages build test
+	@scripts/run-gates
+
+format:
+	@scripts/checks/format --fix
+
+clean:
+	@rm -rf -- $(BUILD)

@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
+/*
+ * Faults: a page becomes resident and reachable. The fast path answers from the table of page
+ * states by compare-and-exchange; the slow path fills and maps, and never installs what an
+ * invalidation has overtaken (L1, L11).
+ */
+#ifndef GUESTMM_FAULT_H
+#define GUESTMM_FAULT_H
+
+#include <guestmm/guest.h>
+#include <guestmm/types.h>
+
+/* The page is being changed: whoever changes it will wake the vCPU, which then faults again. */
+#define GMM_FAULT_HELD 1
+
+/*
+ * Serves the fault of a vCPU on `gfn`, for a service thread: fills the page if it is absent, maps
+ * it for `access`, marks it young, and dirty when it is written under a log, and wakes. Returns 0,
+ * GMM_FAULT_HELD, -GMM_EFAULT (no slot), -GMM_EROFS (a write to a read-only slot), -GMM_EIO (source
+ * or owner failed; the vCPU still waits, the caller decides), -GMM_ENOMEM.
+ * Never waits for sections, kicks, invalidations or evictions (W2); may sleep in the memory's fill
+ * and the owner's map.
+ */
+GMM_API int gmm_fault_serve(struct gmm_guest *guest, gmm_gfn_t gfn, uint32_t access);
+
+/* The same when it is known whose fault it is: a write under a log goes to that vCPU's ring, if it
+ * has one. */
+GMM_API int gmm_fault_serve_vcpu(struct gmm_guest *guest, struct gmm_vcpu *vcpu, gmm_gfn_t gfn,
+				 uint32_t access);
+
+/*
+ * Makes pages resident without mapping them for vCPUs, as a cache's refresh needs them (W2), or,
+ * with GMM_POPULATE_MAP, also maps them (prefetch). Sleeps while somebody else changes a page. For
+ * GMM_ACCESS_WRITE the pages count as changed against their source. Errors as for
+ * gmm_fault_serve(), and -GMM_EDEADLK in a section or for this thread's own change. May sleep.
+ */
+#define GMM_POPULATE_MAP 1u
+GMM_API int gmm_fault_populate(struct gmm_guest *guest, gmm_gfn_t gfn, uint64_t count,
+			       uint32_t access, uint32_t flags);
+
+/*
+ * Copies the contents of one page, wherever they are, without making it resident. For harvests and
+ * saving. While vCPUs run the copy may be torn; a torn page is dirty again. -GMM_EFAULT,
+ * -GMM_EIO, -GMM_EDEADLK. May sleep.
+ */
+GMM_API int gmm_page_read(struct gmm_guest *guest, gmm_gfn_t gfn, void *buffer);
+
+/* What the table says of a page. */
+enum gmm_page_state {
+	GMM_PAGE_ABSENT,  /* never filled */
+	GMM_PAGE_ZERO,	  /* discarded: reads as zero */
+	GMM_PAGE_PRESENT, /* resident */
+	GMM_PAGE_EVICTED, /* in the store */
+};
+
+struct gmm_page_info {
+	enum gmm_page_state state;
+	bool busy;     /* somebody is changing it: filling, evicting, protecting */
+	bool mapped;   /* vCPUs reach it without a fault */
+	bool writable; /* … also for writes */
+	bool young;    /* accessed since aging last looked */
+	bool dirty;    /* written since the log was last harvested (only while logging) */
+	bool changed;  /* differs, or may differ, from its source or store */
+	gmm_pfn_t pfn; /* when present */
+};
+
+/* Copies it. -GMM_EFAULT: in no slot. Takes no lock; any context in which the slot cannot go away. */
+GMM_API int gmm_page_query(struct gmm_guest *guest, gmm_gfn_t gfn, struct gmm_page_info *info);
+
+#endif

@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
+#ifndef GMM_PORT_TIME_H
+#define GMM_PORT_TIME_H
+
+#include <linux/ktime.h>
+
+#include <gmm_port/compiler.h>
+#include <gmm_port/types.h>
+
+GMM_INLINE uint64_t gmm_time_ns(void)
+{
+	return ktime_get_ns();
+}
+
+#endif

@@ -1,0 +1,8 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
+#ifndef GMM_PORT_TYPES_H
+#define GMM_PORT_TYPES_H
+
+#include <linux/stddef.h>
+#include <linux/types.h>
+
+#endif

@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
+/*
+ * Atomic accesses of the simulator, port/CONTRACT.md. Each is a yield point and then happens at
+ * once. With store buffers on (sim.h) a store is seen by other threads some time later, in the
+ * order of its thread's stores, as on x86; what weaker CPUs do beyond that is not modelled.
+ */
+#ifndef GMM_PORT_ATOMIC_H
+#define GMM_PORT_ATOMIC_H
+
+#include <gmm_port/site.h>
+
+/* Where the value that this thread sees is; what shared memory holds, or its own pending store. */
+const volatile void *gmm_sim_load(const volatile void *pointer, size_t size,
+				  const struct gmm_sim_site *site);
+void gmm_sim_store(volatile void *pointer, const volatile void *value, size_t size,
+		   const struct gmm_sim_site *site);
+/* Returns the pointer, with the thread's stores done: the caller updates it. */
+volatile void *gmm_sim_update(volatile void *pointer, size_t size, const struct gmm_sim_site *site);
+void gmm_sim_fence(const struct gmm_sim_site *site);
+void gmm_sim_relax(const struct gmm_sim_site *site);
+
+#define gmm_load_relaxed(p)                                                               \
+	__atomic_load_n((__typeof__(p))gmm_sim_load((p), sizeof(*(p)), GMM_SIM_SITE(#p)), \
+			__ATOMIC_RELAXED)
+#define gmm_load_acquire(p) gmm_load_relaxed(p)
+#define gmm_store_relaxed(p, v) \
+	gmm_sim_store((p), &(__typeof__(*(p))){ (v) }, sizeof(*(p)), GMM_SIM_SITE(#p " = " #v))
+#define gmm_store_release(p, v) gmm_store_relaxed(p, v)
+
+#define GMM_SIM_UPDATED(p, text) \
+	((__typeof__(p))gmm_sim_update((p), sizeof(*(p)), GMM_SIM_SITE(text)))
+
+#define gmm_exchange(p, v) \
+	__atomic_exchange_n(GMM_SIM_UPDATED(p, #p " exchange " #v), v, __ATOMIC_SEQ_CST)
+#define gmm_fetch_add(p, v) \
+	__atomic_fetch_add(GMM_SIM_UPDATED(p, #p " += " #v), v, __ATOMIC_SEQ_CST)
+#define gmm_fetch_or(p, v) __atomic_fetch_or(GMM_SIM_UPDATED(p, #p " |= " #v), v, __ATOMIC_SEQ_CST)
+#define gmm_fetch_and(p, v) \
+	__atomic_fetch_and(GMM_SIM_UPDATED(p, #p " &= " #v), v, __ATOMIC_SEQ_CST)
+#define gmm_compare_exchange(p, expected, v)                                                     \
+	__atomic_compare_exchange_n(GMM_SIM_UPDATED(p, #p " compare-exchange " #v), expected, v, \
+				    false, __ATOMIC_SEQ_CST, __ATOMIC_ACQUIRE)
+
+#define gmm_compiler_barrier() __asm__ __volatile__("" ::: "memory")
+#define gmm_fence() gmm_sim_fence(GMM_SIM_SITE("fence"))
+#define gmm_cpu_relax(turn) ((void)(turn), gmm_sim_relax(GMM_SIM_SITE("relax")))
+
+#endif

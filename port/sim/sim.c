@@ -1,0 +1,441 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
+/* The scheduler: threads, the choice of the next one, the beginning and the end of a run. */
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <gmm_port/thread.h>
+#include <gmm_port/time.h>
+
+#include "sim_impl.h"
+
+#if defined(__SANITIZE_ADDRESS__)
+#define SIM_ASAN 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define SIM_ASAN 1
+#endif
+#endif
+#ifdef SIM_ASAN
+#include <sanitizer/common_interface_defs.h>
+#define fiber_leave(save, thread) \
+	__sanitizer_start_switch_fiber(save, (thread)->stack_bottom, (thread)->stack_size)
+#define fiber_arrive(saved, bottom, size) __sanitizer_finish_switch_fiber(saved, bottom, size)
+#else
+#define fiber_leave(save, thread) ((void)(save), (void)(thread))
+#define fiber_arrive(saved, bottom, size) ((void)(saved), (void)(bottom), (void)(size))
+#endif
+
+#define MAX_STEPS_DEFAULT 200000
+#define SWITCH_PER_1024_DEFAULT 256
+#define PRIORITY_STEPS_DEFAULT 1000
+#define PRIORITY_FIRST 0x80000000u /* new threads are above every thread whose priority changed */
+#define NS_PER_STEP 1000u
+#define HASH_START UINT64_C(0xcbf29ce484222325)
+#define HASH_PRIME UINT64_C(0x100000001b3)
+
+struct sim *sim_now;
+static uint64_t last_seed;
+
+struct sim *sim_required(const char *what)
+{
+	if (!sim_now) {
+		fprintf(stderr, "sim: %s outside gmm_sim_run()\n", what);
+		abort();
+	}
+	return sim_now;
+}
+
+uint64_t gmm_sim_seed(void)
+{
+	return last_seed;
+}
+
+uint64_t sim_random(struct sim *sim)
+{
+	uint64_t z = (sim->random += UINT64_C(0x9e3779b97f4a7c15));
+
+	z = (z ^ (z >> 30)) * UINT64_C(0xbf58476d1ce4e5b9);
+	z = (z ^ (z >> 27)) * UINT64_C(0x94d049bb133111eb);
+	return z ^ (z >> 31);
+}
+
+static void switch_to(struct sim *sim, struct gmm_sim_thread *next)
+{
+	struct gmm_sim_thread *self = sim->current;
+
+	sim->result->switches++;
+	sim->current = next;
+	fiber_leave(self->state == SIM_FINISHED ? NULL : &self->fake_stack, next);
+	swapcontext(&self->context, &next->context);
+	fiber_arrive(self->fake_stack, NULL, NULL);
+}
+
+static void leave_run(struct sim *sim) __attribute__((noreturn));
+
+static void leave_run(struct sim *sim)
+{
+	fiber_leave(NULL, &sim->driver);
+	setcontext(&sim->driver.context);
+	abort();
+}
+
+static void fail_and_leave(struct sim *sim, bool with_threads) __attribute__((noreturn));
+
+static void fail_and_leave(struct sim *sim, bool with_threads)
+{
+	sim->result->failed = true;
+	if (with_threads)
+		sim_describe_threads(sim, sim->result->text, sizeof(sim->result->text));
+	leave_run(sim);
+}
+
+void gmm_sim_fail(const char *format, ...)
+{
+	struct sim *sim = sim_required("gmm_sim_fail");
+	va_list arguments;
+
+	va_start(arguments, format);
+	vsnprintf(sim->result->text, sizeof(sim->result->text), format, arguments);
+	va_end(arguments);
+	fail_and_leave(sim, true);
+}
+
+void sim_fail_at(const struct gmm_sim_site *site, const char *format, ...)
+{
+	struct sim *sim = sim_required(site->name);
+	char *text = sim->result->text;
+	size_t size = sizeof(sim->result->text);
+	va_list arguments;
+	int length;
+
+	length = snprintf(text, size, "%s:%d: %s: ", sim_file_name(site->file), site->line,
+			  site->name);
+	va_start(arguments, format);
+	vsnprintf(text + length, size - (size_t)length, format, arguments);
+	va_end(arguments);
+	fail_and_leave(sim, true);
+}
+
+void gmm_sim_assert_failed(const char *text, const struct gmm_sim_site *site)
+{
+	sim_fail_at(site, "%s", text);
+}
+
+static void runnable_add(struct sim *sim, struct gmm_sim_thread *thread)
+{
+	thread->state = SIM_RUNNABLE;
+	thread->runnable_index = sim->runnable_count;
+	sim->runnable[sim->runnable_count++] = thread;
+}
+
+static void runnable_remove(struct sim *sim, struct gmm_sim_thread *thread, enum sim_state state)
+{
+	struct gmm_sim_thread *last = sim->runnable[--sim->runnable_count];
+
+	sim->runnable[thread->runnable_index] = last;
+	last->runnable_index = thread->runnable_index;
+	thread->state = state;
+}
+
+static struct gmm_sim_thread *highest_priority(struct sim *sim)
+{
+	struct gmm_sim_thread *highest = sim->runnable[0];
+	uint32_t i;
+
+	for (i = 1; i < sim->runnable_count; i++)
+		if (sim->runnable[i]->priority > highest->priority)
+			highest = sim->runnable[i];
+	return highest;
+}
+
+static struct gmm_sim_thread *any_runnable(struct sim *sim)
+{
+	if (sim->config.priority_changes)
+		return highest_priority(sim);
+	return sim->runnable[(sim_random(sim) >> 16) % sim->runnable_count];
+}
+
+static struct gmm_sim_thread *any_other(struct sim *sim)
+{
+	uint32_t own = sim->current->runnable_index;
+	uint32_t index = (uint32_t)((sim_random(sim) >> 16) % (sim->runnable_count - 1));
+
+	return sim->runnable[index < own ? index : index + 1];
+}
+
+static void plan_priority_change(struct sim *sim)
+{
+	uint64_t apart = sim->config.priority_steps / sim->config.priority_changes + 1;
+
+	sim->priority_change_at = sim->step + 1 + sim_random(sim) % (2 * apart);
+}
+
+static struct gmm_sim_thread *next_by_priority(struct sim *sim, enum gmm_sim_op op)
+{
+	bool change = sim->step == sim->priority_change_at;
+
+	if (change && sim->step < sim->config.priority_steps)
+		plan_priority_change(sim);
+	if (change || op == GMM_SIM_RELAX)
+		sim->current->priority = --sim->priority_lowest;
+	return highest_priority(sim);
+}
+
+static struct gmm_sim_thread *next_thread(struct sim *sim, enum gmm_sim_op op)
+{
+	if (sim->config.priority_changes)
+		return next_by_priority(sim, op);
+	if (sim->runnable_count == 1)
+		return sim->current;
+	if (op == GMM_SIM_RELAX || (sim_random(sim) & 1023) < sim->config.switch_per_1024)
+		return any_other(sim);
+	return sim->current;
+}
+
+static void trace(struct sim *sim)
+{
+	const struct gmm_sim_thread *self = sim->current;
+
+	fprintf(sim->config.trace, "%7llu T%u %-12s %-13s %s (%s:%d)\n",
+		(unsigned long long)sim->step, self->id, self->name, sim_op_name(self->op),
+		self->site->name, sim_file_name(self->site->file), self->site->line);
+}
+
+void gmm_sim_point(enum gmm_sim_op op, const struct gmm_sim_site *site)
+{
+	struct sim *sim = sim_now;
+	struct gmm_sim_thread *self;
+	struct gmm_sim_thread *next;
+
+	if (!sim)
+		return;
+	self = sim->current;
+	self->op = op;
+	self->site = site;
+	if (++sim->step > sim->config.max_steps)
+		gmm_sim_fail("no end after %llu steps", (unsigned long long)sim->config.max_steps);
+	sim_stores_progress(sim);
+	next = next_thread(sim, op);
+	if (next != self)
+		switch_to(sim, next);
+	sim->hash = (sim->hash ^
+		     ((uint64_t)self->id << 40 | (uint64_t)op << 32 | (uint32_t)site->line)) *
+		    HASH_PRIME;
+	if (sim->config.trace)
+		trace(sim);
+}
+
+void gmm_sim_relax(const struct gmm_sim_site *site)
+{
+	gmm_sim_point(GMM_SIM_RELAX, site);
+}
+
+static void run_another(struct sim *sim)
+{
+	if (!sim->runnable_count) {
+		snprintf(sim->result->text, sizeof(sim->result->text),
+			 "deadlock: every thread is blocked");
+		fail_and_leave(sim, true);
+	}
+	switch_to(sim, any_runnable(sim));
+}
+
+void sim_block(enum gmm_sim_op op, const void *object, const struct gmm_sim_site *site)
+{
+	struct sim *sim = sim_now;
+	struct gmm_sim_thread *self = sim->current;
+
+	self->op = op;
+	self->site = site;
+	self->blocked_on = object;
+	sim_stores_finish(sim, self);
+	runnable_remove(sim, self, SIM_BLOCKED);
+	run_another(sim);
+}
+
+void sim_unblock_all(const void *object)
+{
+	struct sim *sim = sim_now;
+	uint32_t i;
+
+	for (i = 0; i < sim->thread_count; i++) {
+		struct gmm_sim_thread *thread = sim->threads[i];
+
+		if (thread->state == SIM_BLOCKED && thread->blocked_on == object) {
+			thread->blocked_on = NULL;
+			runnable_add(sim, thread);
+		}
+	}
+}
+
+static void finish_main(struct sim *sim)
+{
+	uint32_t i;
+
+	for (i = 1; i < sim->thread_count; i++)
+		if (!sim->threads[i]->joined)
+			gmm_sim_fail("T%u %s was not joined", i, sim->threads[i]->name);
+	leave_run(sim);
+}
+
+static void thread_main(void)
+{
+	struct sim *sim = sim_now;
+	struct gmm_sim_thread *self = sim->current;
+
+	fiber_arrive(NULL, self->id ? NULL : &sim->driver.stack_bottom,
+		     self->id ? NULL : &sim->driver.stack_size);
+	self->fn(self->arg);
+	gmm_sim_point(GMM_SIM_FINISH, GMM_SIM_SITE("thread"));
+	if (self->held_count || self->section_depth)
+		gmm_sim_fail("T%u %s ended holding a lock or in a section", self->id, self->name);
+	sim_stores_finish(sim, self);
+	if (!self->id)
+		finish_main(sim);
+	runnable_remove(sim, self, SIM_FINISHED);
+	sim_unblock_all(self);
+	run_another(sim);
+}
+
+static struct gmm_sim_thread *thread_new(struct sim *sim, void (*fn)(void *arg), void *arg,
+					 const char *name)
+{
+	struct gmm_sim_thread *thread = calloc(1, sizeof(*thread));
+
+	if (!thread || sim->thread_count == SIM_THREADS_MAX) {
+		fprintf(stderr, "sim: more than %u threads in a run, or no memory\n",
+			SIM_THREADS_MAX);
+		abort();
+	}
+	thread->id = sim->thread_count;
+	thread->name = name;
+	thread->fn = fn;
+	thread->arg = arg;
+	thread->op = GMM_SIM_START;
+	thread->site = GMM_SIM_SITE("thread");
+	thread->priority = PRIORITY_FIRST | (uint32_t)sim_random(sim);
+	thread->stack = sim_stack_take(&thread->stack_size);
+	thread->stack_bottom = thread->stack;
+	getcontext(&thread->context);
+	thread->context.uc_stack.ss_sp = thread->stack;
+	thread->context.uc_stack.ss_size = thread->stack_size;
+	thread->context.uc_link = NULL;
+	makecontext(&thread->context, thread_main, 0);
+	sim->threads[sim->thread_count++] = thread;
+	runnable_add(sim, thread);
+	return thread;
+}
+
+struct gmm_sim_thread *gmm_sim_thread_start(void (*fn)(void *arg), void *arg, const char *name)
+{
+	struct sim *sim = sim_required("gmm_sim_thread_start");
+	struct gmm_sim_thread *thread;
+
+	sim_stores_finish(sim, sim->current);
+	thread = thread_new(sim, fn, arg, name);
+	gmm_sim_point(GMM_SIM_START, GMM_SIM_SITE("thread"));
+	return thread;
+}
+
+void gmm_sim_thread_join(struct gmm_sim_thread *thread)
+{
+	struct sim *sim = sim_required("gmm_sim_thread_join");
+
+	gmm_sim_point(GMM_SIM_JOIN, GMM_SIM_SITE(""));
+	if (thread->joined || thread == sim->current)
+		gmm_sim_fail("T%u %s cannot be joined twice or by itself", thread->id,
+			     thread->name);
+	if (thread->state != SIM_FINISHED)
+		sim_block(GMM_SIM_JOIN, thread, GMM_SIM_SITE(""));
+	thread->joined = true;
+}
+
+uintptr_t gmm_thread_self(void)
+{
+	return sim_required("gmm_thread_self")->current->id + 1;
+}
+
+uint64_t gmm_time_ns(void)
+{
+	return sim_required("gmm_time_ns")->step * NS_PER_STEP;
+}
+
+void gmm_step_hook_set(void (*hook)(enum gmm_step_point point))
+{
+	sim_required("gmm_step_hook_set")->step_hook = hook;
+}
+
+void gmm_sim_step(enum gmm_step_point point, const struct gmm_sim_site *site)
+{
+	struct sim *sim = sim_required("gmm_step");
+
+	gmm_sim_point(GMM_SIM_STEP, site);
+	if (sim->step_hook)
+		sim->step_hook(point);
+}
+
+static void config_complete(struct gmm_sim_config *config)
+{
+	if (!config->max_steps)
+		config->max_steps = MAX_STEPS_DEFAULT;
+	if (!config->switch_per_1024)
+		config->switch_per_1024 = SWITCH_PER_1024_DEFAULT;
+	if (!config->priority_steps)
+		config->priority_steps = PRIORITY_STEPS_DEFAULT;
+}
+
+/* Comes back here when the run has ended, from whichever thread ended it. */
+static void run_until_end(struct sim *sim)
+{
+	volatile bool started = false;
+
+	sim_now = sim;
+	getcontext(&sim->driver.context);
+	if (!started) {
+		started = true;
+		fiber_leave(&sim->driver.fake_stack, sim->current);
+		setcontext(&sim->current->context);
+	}
+	fiber_arrive(sim->driver.fake_stack, NULL, NULL);
+	sim_now = NULL;
+}
+
+int gmm_sim_run(const struct gmm_sim_config *config, void (*main_fn)(void *arg), void *arg,
+		struct gmm_sim_result *result)
+{
+	static struct sim run; /* large; a run is never inside another */
+	struct sim *sim = &run;
+	uint32_t i;
+
+	if (sim_now) {
+		fprintf(stderr, "sim: a run inside a run\n");
+		abort();
+	}
+	memset(sim, 0, sizeof(*sim));
+	memset(result, 0, offsetof(struct gmm_sim_result, text) + 1);
+	sim->config = *config;
+	config_complete(&sim->config);
+	sim->result = result;
+	sim->random = config->seed;
+	sim->hash = HASH_START;
+	sim->alloc_countdown = config->fail_alloc_at;
+	sim->priority_lowest = PRIORITY_FIRST;
+	last_seed = config->seed;
+	sim->current = thread_new(sim, main_fn, arg, "main");
+	if (sim->config.priority_changes)
+		plan_priority_change(sim);
+	run_until_end(sim);
+	result->seed = config->seed;
+	result->steps = sim->step;
+	result->trace_hash = sim->hash;
+	result->alloc_failed = sim->alloc_failed;
+	if (!result->failed)
+		result->failed = !sim_memory_check(sim, result->text, sizeof(result->text));
+	sim_memory_release(sim);
+	for (i = 0; i < sim->thread_count; i++) {
+		sim_stack_give_back(sim->threads[i]->stack);
+		free(sim->threads[i]);
+	}
+	return result->failed ? -1 : 0;
+}

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
+/*
+ * A deterministic scheduler for code on the port: simulated threads run on one OS thread, each on
+ * its own stack, and change places only at the port's operations. The seed decides everything: two
+ * runs of one program with equal configurations are equal, step for step.
+ *
+ * A run fails when an assertion fails, when no thread can go on, when it takes too many steps, when
+ * locks are taken out of rank, when a thread that may not sleep would, when memory is leaked, freed
+ * twice or with another size, or written after it was freed.
+ *
+ * The code under test keeps nothing in static variables from one run to the next.
+ */
+#ifndef GMM_SIM_H
+#define GMM_SIM_H
+
+#include <stdio.h>
+
+#include <gmm_port/types.h>
+#include <gmm_port/compiler.h>
+
+/* Zero in any member but the seed chooses the default. */
+struct gmm_sim_config {
+	uint64_t seed;
+	uint64_t max_steps;	   /* yield points until the run counts as a livelock; 200,000 */
+	uint32_t switch_per_1024;  /* how often a yield point changes threads; 256 */
+	uint32_t priority_changes; /* if not 0: strict random priorities, changed this often */
+	uint32_t priority_steps;   /* in the first so many steps; 1,000 */
+	bool store_buffers;	   /* delay stores as x86 does, see gmm_port/atomic.h */
+	uint64_t fail_alloc_at;	   /* the nth allocation fails, once */
+	FILE *trace;		   /* a line for each step */
+};
+
+#define GMM_SIM_TEXT_SIZE 4096
+
+struct gmm_sim_result {
+	bool failed;
+	bool alloc_failed; /* fail_alloc_at was reached */
+	uint64_t seed;
+	uint64_t steps;
+	uint64_t switches;
+	uint64_t trace_hash; /* of threads, operations and lines, in their order */
+	uint64_t allocations;
+	uint64_t bytes_live_max;
+	char text[GMM_SIM_TEXT_SIZE]; /* why it failed, several lines, without the seed */
+};
+
+struct gmm_sim_thread;
+
+/*
+ * Runs main_fn(arg) as the first thread until it returns or something fails. Every thread must have
+ * been joined by then. Not reentrant, and for one OS thread of the process at a time.
+ * Returns 0, or -1 with result->text.
+ */
+int gmm_sim_run(const struct gmm_sim_config *config, void (*main_fn)(void *arg), void *arg,
+		struct gmm_sim_result *result);
+
+/* The following are for threads of a run. Names are kept by pointer. */
+struct gmm_sim_thread *gmm_sim_thread_start(void (*fn)(void *arg), void *arg, const char *name);
+void gmm_sim_thread_join(struct gmm_sim_thread *thread);
+
+/* Ends the run as a failure. */
+void gmm_sim_fail(const char *format, ...) GMM_PRINTF(1, 2) __attribute__((noreturn));
+
+/*
+ * Sleeps while *word is what the caller saw, until gmm_sim_word_wake(); for test tools that hold
+ * a thread at any point, also where it must not sleep.
+ */
+void gmm_sim_word_wait(const uint32_t *word, uint32_t seen);
+void gmm_sim_word_wake(const uint32_t *word);
+
+/* The seed of the run under way, or of the last one; for reports of crashes. */
+uint64_t gmm_sim_seed(void);
+
+#endif

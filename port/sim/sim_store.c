@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
+/* Atomic accesses, fences and store buffers. */
+#include <string.h>
+
+#include <gmm_port/section.h>
+
+#include <guestmm/error.h>
+
+#include "sim_impl.h"
+
+static void store_oldest(struct sim *sim, struct gmm_sim_thread *thread)
+{
+	struct sim_pending_store oldest = thread->pending[0];
+
+	memcpy((void *)(uintptr_t)oldest.pointer, &oldest.value, oldest.size);
+	thread->pending_count--;
+	sim->pending_stores--;
+	memmove(thread->pending, thread->pending + 1,
+		thread->pending_count * sizeof(thread->pending[0]));
+}
+
+void sim_stores_finish(struct sim *sim, struct gmm_sim_thread *thread)
+{
+	while (thread->pending_count)
+		store_oldest(sim, thread);
+}
+
+void sim_stores_progress(struct sim *sim)
+{
+	uint64_t random;
+	uint32_t i;
+
+	if (!sim->pending_stores)
+		return;
+	random = sim_random(sim);
+	if (random & 3)
+		return;
+	i = (uint32_t)((random >> 8) % sim->thread_count);
+	while (!sim->threads[i]->pending_count)
+		i = (i + 1) % sim->thread_count;
+	store_oldest(sim, sim->threads[i]);
+}
+
+static bool overlaps(const struct sim_pending_store *store, const volatile void *pointer,
+		     size_t size)
+{
+	uintptr_t a = (uintptr_t)store->pointer;
+	uintptr_t b = (uintptr_t)pointer;
+
+	return a < b + size && b < a + store->size;
+}
+
+const volatile void *gmm_sim_load(const volatile void *pointer, size_t size,
+				  const struct gmm_sim_site *site)
+{
+	struct sim *sim = sim_now;
+	struct gmm_sim_thread *self;
+	uint32_t i;
+
+	if (!sim)
+		return pointer;
+	gmm_sim_point(GMM_SIM_LOAD, site);
+	sim_memory_assert_live(sim, pointer, size, site);
+	self = sim->current;
+	for (i = self->pending_count; i > 0; i--) {
+		struct sim_pending_store *store = &self->pending[i - 1];
+
+		if (store->pointer == pointer && store->size == size)
+			return &store->value;
+		if (overlaps(store, pointer, size)) {
+			sim_stores_finish(sim, self);
+			break;
+		}
+	}
+	return pointer;
+}
+
+void gmm_sim_store(volatile void *pointer, const volatile void *value, size_t size,
+		   const struct gmm_sim_site *site)
+{
+	struct sim *sim = sim_now;
+	struct sim_pending_store *store;
+
+	if (!sim || !sim->config.store_buffers) {
+		if (sim) {
+			gmm_sim_point(GMM_SIM_STORE, site);
+			sim_memory_assert_live(sim, pointer, size, site);
+		}
+		memcpy((void *)(uintptr_t)pointer, (const void *)(uintptr_t)value, size);
+		return;
+	}
+	gmm_sim_point(GMM_SIM_STORE, site);
+	sim_memory_assert_live(sim, pointer, size, site);
+	if (sim->current->pending_count == SIM_PENDING_STORES)
+		store_oldest(sim, sim->current);
+	store = &sim->current->pending[sim->current->pending_count++];
+	sim->pending_stores++;
+	store->pointer = pointer;
+	store->size = size;
+	memcpy(&store->value, (const void *)(uintptr_t)value, size);
+}
+
+volatile void *gmm_sim_update(volatile void *pointer, size_t size, const struct gmm_sim_site *site)
+{
+	struct sim *sim = sim_now;
+
+	if (!sim)
+		return pointer;
+	gmm_sim_point(GMM_SIM_UPDATE, site);
+	sim_stores_finish(sim, sim->current);
+	sim_memory_assert_live(sim, pointer, size, site);
+	return pointer;
+}
+
+void gmm_sim_fence(const struct gmm_sim_site *site)
+{
+	if (!sim_now)
+		return;
+	gmm_sim_point(GMM_SIM_FENCE, site);
+	sim_stores_finish(sim_now, sim_now->current);
+}
+
+int gmm_section_barrier_init(void)
+{
+	return sim_required("gmm_section_barrier_init")->barrier_refused ? -GMM_ENOSYS : 0;
+}
+
+void gmm_port_section_barrier_refuse(bool refuse)
+{
+	sim_required("gmm_port_section_barrier_refuse")->barrier_refused = refuse;
+}
+
+void gmm_sim_light_barrier(bool full, const struct gmm_sim_site *site)
+{
+	struct sim *sim = sim_required("light barrier");
+
+	gmm_sim_point(GMM_SIM_LIGHT_BARRIER, site);
+	if (full)
+		sim_stores_finish(sim, sim->current);
+}
+
+/* Where the barrier was refused it is a fence of the caller, which pairs with readers' fences. */
+void gmm_sim_heavy_barrier(const struct gmm_sim_site *site)
+{
+	struct sim *sim = sim_required("heavy barrier");
+	uint32_t i;
+
+	gmm_sim_point(GMM_SIM_HEAVY_BARRIER, site);
+	sim_assert_no_spinlock(site);
+	sim_stores_finish(sim, sim->current);
+	if (sim->barrier_refused)
+		return;
+	for (i = 0; i < sim->thread_count; i++)
+		sim_stores_finish(sim, sim->threads[i]);
+}
