@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
+#ifndef GMM_CORE_CACHE_IMPL_H
+#define GMM_CORE_CACHE_IMPL_H
+
+#include <guestmm/static/cache.h>
+
+#include "guest_impl.h"
+
+#define GMM_CACHE_HIT_WORDS (GMM_CACHE_PAGES_MAX / 64)
+
+struct gmm_cache {
+	/*
+	 * Changes only while `valid` is 0 and no section can still be using it; `valid` itself is
+	 * set and cleared under the invalidation's lock.
+	 */
+	struct gmm_cache_hot hot;
+
+	struct gmm_guest *guest; /* immutable */
+
+	/* under mutex */
+	struct gmm_mutex mutex;
+	uint32_t uses;
+	uint32_t capacity; /* of pfns[] */
+	/* Of the pages, GMM_PFN_NONE: not resolved; vCPUs of the set read them while valid. As many
+	 * behind. */
+	gmm_pfn_t *pfns;
+	void *mapping; /* page-aligned, or NULL */
+	uint32_t mapping_pages;
+	const struct gmm_memory_ops *ops; /* of the mapping and the frames */
+	void *memory;
+
+	/* under mutex and the invalidation's lock; either is enough to read */
+	enum gmm_range_kind kind;
+	uint64_t target; /* GPA or HVA of the first byte */
+	uint64_t length;
+	uint32_t page_count;
+	uint32_t active; /* in the index: every invalidation sees the cache (P10, P11); atomic for
+			    vCPUs */
+
+	/* under the invalidation's lock */
+	struct gmm_interval node;
+	bool overtaken;			    /* hit since the refresh began to resolve */
+	uint64_t hits[GMM_CACHE_HIT_WORDS]; /* pages to resolve again */
+	uint64_t *vcpus;		    /* set of ids, or NULL */
+};
+
+/*
+ * An invalidation of [start, last] meets the cache, in the unit of its kind: clears valid, notes
+ * the pages, adds its vCPUs to kick[]. Returns whether it was valid. Under the invalidation's lock.
+ */
+bool gmm_cache_hit(struct gmm_cache *cache, uint64_t start, uint64_t last, uint64_t *kick);
+
+/* Whether the cache is active and valid now; for a vCPU about to enter. */
+GMM_INLINE bool gmm_cache_is_valid(const struct gmm_cache *cache)
+{
+	return gmm_load_acquire(&cache->hot.valid);
+}
+
+GMM_INLINE bool gmm_cache_is_active(const struct gmm_cache *cache)
+{
+	return gmm_load_acquire(&cache->active);
+}
+
+/* A vCPU leaves the cache's set, or joins it. Under the vCPU's uses_mutex. */
+int gmm_vcpu_use_add(struct gmm_vcpu *vcpu, struct gmm_cache *cache);
+int gmm_vcpu_use_remove(struct gmm_vcpu *vcpu, struct gmm_cache *cache);
+
+#endif

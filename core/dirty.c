@@ -1,0 +1,409 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
+/*
+ * The bitmap of a slot and its harvest. Bits are taken first, then the pages are protected, then
+ * sections are waited for, then the caller reads. A write that came before the protection is in
+ * what is read; one that comes after faults, and is marked again. Protecting first would be wrong:
+ * a fault between protection and taking marks a bit that is then taken, and leaves the page
+ * writable.
+ */
+#include "dirty_impl.h"
+
+#include <gmm_port/alloc.h>
+#include <gmm_port/step.h>
+
+#include "page_impl.h"
+#include "vcpu_impl.h"
+
+static uint64_t words_for(uint64_t bits)
+{
+	return (bits + 63) / 64;
+}
+
+struct gmm_dirty_map *gmm_dirty_map_create(uint64_t pages, uint64_t *marked)
+{
+	struct gmm_dirty_map *map = gmm_zalloc(sizeof(*map));
+
+	if (!map)
+		return NULL;
+	map->page_count = pages;
+	map->marked = marked;
+	map->words = gmm_zalloc(words_for(pages) * sizeof(uint64_t));
+	map->summary = gmm_zalloc(words_for(words_for(pages)) * sizeof(uint64_t));
+	if (!map->words || !map->summary) {
+		gmm_dirty_map_free(map);
+		return NULL;
+	}
+	return map;
+}
+
+void gmm_dirty_map_free(struct gmm_dirty_map *map)
+{
+	if (!map)
+		return;
+	gmm_free(map->summary, words_for(words_for(map->page_count)) * sizeof(uint64_t));
+	gmm_free(map->words, words_for(map->page_count) * sizeof(uint64_t));
+	gmm_free(map, sizeof(*map));
+}
+
+/* The word before the summary: whoever finds the summary bit finds the word's. */
+static void mark_word(struct gmm_dirty_map *map, uint64_t word, uint64_t bits)
+{
+	uint64_t before = gmm_fetch_or(&map->words[word], bits);
+
+	gmm_fetch_or(&map->summary[word / 64], (uint64_t)1 << (word % 64));
+	if (bits & ~before)
+		gmm_fetch_add(map->marked, (uint64_t)__builtin_popcountll(bits & ~before));
+}
+
+void gmm_dirty_map_mark_slow(struct gmm_dirty_map *map, uint64_t page)
+{
+	mark_word(map, page / 64, (uint64_t)1 << (page % 64));
+}
+
+/* Bits first … of `word` that lie in [page, page + count). */
+static uint64_t word_mask(uint64_t word, uint64_t page, uint64_t count)
+{
+	uint64_t mask = ~(uint64_t)0;
+
+	if (word * 64 < page)
+		mask &= ~(uint64_t)0 << (page - word * 64);
+	if (page + count < word * 64 + 64)
+		mask &= ~(uint64_t)0 >> (word * 64 + 64 - page - count);
+	return mask;
+}
+
+void gmm_dirty_map_mark_range(struct gmm_dirty_map *map, uint64_t page, uint64_t count)
+{
+	uint64_t word;
+
+	for (word = page / 64; count && word <= (page + count - 1) / 64; word++)
+		mark_word(map, word, word_mask(word, page, count));
+}
+
+void gmm_dirty_map_copy(struct gmm_dirty_map *to, const struct gmm_dirty_map *from)
+{
+	uint64_t pages = to->page_count < from->page_count ? to->page_count : from->page_count;
+	uint64_t word;
+
+	for (word = 0; word < words_for(pages); word++) {
+		uint64_t bits = from->words[word] & word_mask(word, 0, pages);
+
+		if (!bits)
+			continue;
+		to->words[word] |= bits;
+		to->summary[word / 64] |= (uint64_t)1 << (word % 64);
+	}
+}
+
+void gmm_dirty_mark(struct gmm_guest *guest, gmm_gfn_t gfn, uint64_t count)
+{
+	struct gmm_interval *node;
+	gmm_gfn_t last = gfn + count - 1;
+
+	if (!count || last < gfn)
+		return;
+	gmm_lock_invalidate(&guest->invalidation.lock);
+	gmm_interval_for_each(node, &guest->slots.by_gfn, gfn, last)
+	{
+		struct gmm_slot *slot = gmm_container_of(node, struct gmm_slot, by_gfn);
+		gmm_gfn_t first = gfn > node->start ? gfn : node->start;
+		gmm_gfn_t end = last < node->last ? last : node->last;
+
+		if (slot->dirty)
+			gmm_dirty_map_mark_range(slot->dirty, first - node->start, end - first + 1);
+	}
+	gmm_unlock_invalidate(&guest->invalidation.lock);
+}
+
+int gmm_operation_begin_slot(struct gmm_guest *guest, uint32_t id, uint64_t first, uint64_t count,
+			     struct gmm_operation *operation)
+{
+	struct gmm_slot *slot;
+	gmm_gfn_t gfn = 0;
+	uint64_t pages = 0;
+	int error;
+
+	if (id >= GMM_SLOTS_MAX)
+		return -GMM_ENOENT;
+	for (;;) {
+		gmm_lock_invalidate(&guest->invalidation.lock);
+		slot = guest->slots.by_id[id];
+		if (slot) {
+			gfn = slot->config.gfn;
+			pages = slot->config.count;
+		}
+		gmm_unlock_invalidate(&guest->invalidation.lock);
+		if (!slot)
+			return -GMM_ENOENT;
+		if (!count || first >= pages || count > pages - first)
+			return -GMM_ERANGE;
+		error = gmm_operation_begin(guest, gfn + first, count, GMM_OPERATION_WAIT_SLOT,
+					    operation);
+		if (error && error != -GMM_EFAULT)
+			return error;
+		if (!error && operation->slot->config.id == id &&
+		    operation->slot->config.gfn == gfn && gmm_operation_count(operation) == count)
+			return 0;
+		/* It changed before the operation kept it from changing. */
+		if (!error)
+			gmm_operation_end(operation);
+	}
+}
+
+/* Resident memory has no page states to own: translation and mark change in the lock in which
+ * faults set both. */
+static int clean_entries(void *context, gmm_gfn_t gfn, uint64_t *entries, uint32_t count)
+{
+	uint32_t i;
+
+	for (i = 0; i < count; i++)
+		if (gmm_load_relaxed(&entries[i]) & (GMM_PAGE_WRITABLE | GMM_PAGE_DIRTY))
+			gmm_fetch_and(&entries[i], ~(GMM_PAGE_WRITABLE | GMM_PAGE_DIRTY));
+	return 0;
+}
+
+static int protect_resident(struct gmm_operation *operation, gmm_gfn_t gfn, uint64_t count)
+{
+	struct gmm_guest *guest = operation->guest;
+	const struct gmm_stage2_ops *ops = guest->config.stage2_ops;
+	struct gmm_span span = gmm_slot_span(guest, operation->slot, gfn, count);
+
+	gmm_lock_invalidate(&guest->invalidation.lock);
+	gmm_stage2_visit(&guest->stage2, gfn, count, clean_entries, NULL);
+	gmm_unlock_invalidate(&guest->invalidation.lock);
+	if (!ops || (ops->flags & GMM_STAGE2_LOGS_WRITES))
+		return 0;
+	return ops->protect(guest->config.stage2_owner, &span) ? -GMM_EIO : 0;
+}
+
+int gmm_dirty_protect(struct gmm_operation *operation, gmm_gfn_t gfn, uint64_t count)
+{
+	static const struct gmm_page_filter writable = { .all = GMM_PAGE_WRITABLE };
+	struct gmm_guest *guest = operation->guest;
+	const struct gmm_stage2_ops *ops = guest->config.stage2_ops;
+	gmm_gfn_t last = gfn + count - 1;
+	struct gmm_page_run run;
+	int error = 0;
+
+	if (!gmm_slot_is_lazy(operation->slot))
+		return protect_resident(operation, gfn, count);
+	if (!ops || (ops->flags & GMM_STAGE2_LOGS_WRITES))
+		return 0;
+	while (!error && gmm_run_claim(operation, &gfn, last, &writable, true, &run)) {
+		struct gmm_span span = gmm_run_span(operation, &run, 0, run.count);
+		uint32_t i;
+
+		error = ops->protect(guest->config.stage2_owner, &span) ? -GMM_EIO : 0;
+		for (i = 0; !error && i < run.count; i++)
+			run.values[i] &= ~(GMM_PAGE_WRITABLE | GMM_PAGE_DIRTY);
+		gmm_run_release(operation, &run);
+	}
+	return error;
+}
+
+/* Moves the owner's bits into the slot's; `scratch` has room for the range and is left in any
+ * state. */
+static int collect(struct gmm_operation *operation, uint64_t first, uint64_t *scratch)
+{
+	struct gmm_guest *guest = operation->guest;
+	const struct gmm_stage2_ops *ops = guest->config.stage2_ops;
+	uint64_t count = gmm_operation_count(operation);
+	struct gmm_span span = gmm_slot_span(guest, operation->slot, operation->node.start, count);
+	uint64_t word;
+	int error;
+
+	gmm_dirty_rings_drain(guest);
+	if (!ops || !(ops->flags & GMM_STAGE2_LOGS_WRITES))
+		return 0;
+	gmm_memset(scratch, 0, words_for(count) * sizeof(*scratch));
+	error = ops->collect_dirty(guest->config.stage2_owner, &span, scratch);
+	for (word = 0; word < words_for(count); word++)
+		if (scratch[word] & word_mask(word, 0, count))
+			mark_word(operation->slot->dirty, first / 64 + word,
+				  scratch[word] & word_mask(word, 0, count));
+	return error ? -GMM_EIO : 0;
+}
+
+/* Takes all bits of a group of 64 words at most. A summary bit may stay without its word, never the
+ * other way. */
+static uint64_t take_group(struct gmm_dirty_map *map, uint64_t word, uint64_t end, uint64_t first,
+			   uint64_t count, uint64_t *bitmap)
+{
+	bool whole = word % 64 == 0 && word_mask(word, first, count) == ~(uint64_t)0 &&
+		     (end == word + 64 || end == words_for(map->page_count)) &&
+		     (first + count == map->page_count || end * 64 <= first + count);
+	uint64_t summary = gmm_load_acquire(&map->summary[word / 64]);
+	uint64_t taken = 0;
+
+	if (!summary)
+		return 0;
+	if (whole)
+		summary = gmm_exchange(&map->summary[word / 64], (uint64_t)0);
+	for (; word < end; word++) {
+		uint64_t mask = word_mask(word, first, count);
+
+		if (!((summary >> (word % 64)) & 1) ||
+		    !(gmm_load_relaxed(&map->words[word]) & mask))
+			continue;
+		bitmap[word - first / 64] = gmm_fetch_and(&map->words[word], ~mask) & mask;
+		taken += (uint64_t)__builtin_popcountll(bitmap[word - first / 64]);
+	}
+	return taken;
+}
+
+static uint64_t take(struct gmm_dirty_map *map, uint64_t first, uint64_t count, uint64_t *bitmap)
+{
+	uint64_t word = first / 64;
+	uint64_t end = words_for(first + count);
+	uint64_t taken = 0;
+
+	gmm_memset(bitmap, 0, words_for(count) * sizeof(*bitmap));
+	while (word < end) {
+		uint64_t group_end = (word / 64 + 1) * 64;
+
+		if (group_end > end)
+			group_end = end;
+		taken += take_group(map, word, group_end, first, count, bitmap);
+		word = group_end;
+	}
+	return taken;
+}
+
+static uint64_t take_masked(struct gmm_dirty_map *map, uint64_t first, uint64_t count,
+			    uint64_t *bitmap)
+{
+	uint64_t taken = 0;
+	uint64_t i;
+
+	for (i = 0; i < words_for(count); i++) {
+		uint64_t mask = bitmap[i] & word_mask(first / 64 + i, first, count);
+
+		bitmap[i] = mask ? gmm_fetch_and(&map->words[first / 64 + i], ~mask) & mask : 0;
+		taken += (uint64_t)__builtin_popcountll(bitmap[i]);
+	}
+	return taken;
+}
+
+/* First page at or behind `from` whose bit is `set`; `count` when there is none. */
+static uint64_t next_bit(const uint64_t *bitmap, uint64_t from, uint64_t count, bool set)
+{
+	while (from < count) {
+		uint64_t word = (set ? bitmap[from / 64] : ~bitmap[from / 64]) >> (from % 64);
+
+		if (word) {
+			from += (uint64_t)__builtin_ctzll(word);
+			return from < count ? from : count;
+		}
+		from = (from / 64 + 1) * 64;
+	}
+	return count;
+}
+
+static int protect_taken(struct gmm_operation *operation, const uint64_t *bitmap)
+{
+	uint64_t count = gmm_operation_count(operation);
+	uint64_t page = next_bit(bitmap, 0, count, true);
+	int error = 0;
+
+	while (page < count && !error) {
+		uint64_t end = next_bit(bitmap, page, count, false);
+
+		error = gmm_dirty_protect(operation, operation->node.start + page, end - page);
+		page = next_bit(bitmap, end, count, true);
+	}
+	return error;
+}
+
+static void put_back(struct gmm_dirty_map *map, uint64_t first, uint64_t count,
+		     const uint64_t *bitmap)
+{
+	uint64_t i;
+
+	for (i = 0; i < words_for(count); i++)
+		if (bitmap[i])
+			mark_word(map, first / 64 + i, bitmap[i]);
+}
+
+/* The end of a harvest: the bits are taken. */
+static int64_t settle(struct gmm_operation *operation, uint64_t first, uint64_t taken,
+		      const uint64_t *bitmap)
+{
+	struct gmm_guest *guest = operation->guest;
+	int error;
+
+	gmm_step(GMM_STEP_DIRTY_CLEARED);
+	error = protect_taken(operation, bitmap);
+	if (error) {
+		put_back(operation->slot->dirty, first, gmm_operation_count(operation), bitmap);
+		return error;
+	}
+	if (!gmm_leaves_out(guest, GMM_LEAVE_OUT_SECTIONS) &&
+	    gmm_section_domain_wait(&guest->sections))
+		gmm_count(guest, reader_waits, 1);
+	gmm_count(guest, dirty_harvested, taken);
+	return (int64_t)taken;
+}
+
+static int begin(struct gmm_guest *guest, uint32_t slot, uint64_t first, uint64_t count,
+		 struct gmm_operation *operation)
+{
+	int error;
+
+	if (first % 64)
+		return -GMM_EINVAL;
+	error = gmm_operation_begin_slot(guest, slot, first, count, operation);
+	if (!error && !operation->slot->dirty) {
+		gmm_operation_end(operation);
+		error = -GMM_EINVAL;
+	}
+	return error;
+}
+
+int64_t gmm_dirty_harvest(struct gmm_guest *guest, uint32_t slot, uint64_t first, uint64_t count,
+			  uint64_t *bitmap)
+{
+	struct gmm_operation operation;
+	int64_t answer = begin(guest, slot, first, count, &operation);
+
+	if (answer)
+		return answer;
+	answer = collect(&operation, first, bitmap);
+	if (!answer)
+		answer = settle(&operation, first,
+				take(operation.slot->dirty, first, count, bitmap), bitmap);
+	gmm_operation_end(&operation);
+	return answer;
+}
+
+int64_t gmm_dirty_peek(struct gmm_guest *guest, uint32_t slot, uint64_t first, uint64_t count,
+		       uint64_t *bitmap)
+{
+	struct gmm_operation operation;
+	int64_t answer = begin(guest, slot, first, count, &operation);
+	uint64_t i;
+
+	if (answer)
+		return answer;
+	answer = collect(&operation, first, bitmap);
+	for (i = 0; !answer && i < words_for(count); i++)
+		bitmap[i] = gmm_load_acquire(&operation.slot->dirty->words[first / 64 + i]) &
+			    word_mask(first / 64 + i, first, count);
+	for (i = 0; answer >= 0 && i < words_for(count); i++)
+		answer += __builtin_popcountll(bitmap[i]);
+	gmm_operation_end(&operation);
+	return answer;
+}
+
+int64_t gmm_dirty_clear(struct gmm_guest *guest, uint32_t slot, uint64_t first, uint64_t count,
+			uint64_t *bitmap)
+{
+	struct gmm_operation operation;
+	int64_t answer = begin(guest, slot, first, count, &operation);
+
+	if (answer)
+		return answer;
+	answer = settle(&operation, first, take_masked(operation.slot->dirty, first, count, bitmap),
+			bitmap);
+	gmm_operation_end(&operation);
+	return answer;
+}

@@ -1,0 +1,391 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
+/*
+ * Faults. A page of lazy memory is owned (BUSY) while it is filled and mapped; a page of resident
+ * memory has no contents to bring, only a translation, which is installed under the invalidation's
+ * lock.
+ */
+#include <guestmm/fault.h>
+
+#include <gmm_port/step.h>
+
+#include "dirty_impl.h"
+#include "page_impl.h"
+
+struct fault {
+	struct gmm_guest *guest;
+	struct gmm_vcpu *vcpu; /* whose fault it is, or NULL */
+	struct gmm_operation operation;
+	gmm_gfn_t gfn;
+	uint32_t access;
+	uint64_t *entry;
+	struct gmm_page_run run; /* the page, once it is owned */
+};
+
+static bool logs_writes(const struct fault *fault)
+{
+	const struct gmm_stage2_ops *ops = fault->guest->config.stage2_ops;
+
+	return fault->operation.slot->dirty && !(ops && (ops->flags & GMM_STAGE2_LOGS_WRITES));
+}
+
+static void mark_dirty(struct fault *fault)
+{
+	struct gmm_slot *slot = fault->operation.slot;
+	uint64_t page = fault->gfn - slot->by_gfn.start;
+
+	if (!slot->dirty)
+		return;
+	if (!fault->vcpu || !gmm_dirty_ring_try_push(fault->vcpu, slot->config.id, page))
+		gmm_dirty_map_mark(slot->dirty, page);
+}
+
+/* Whether what vCPUs can do with the page already suffices. */
+static bool suffices(uint64_t value, uint32_t access)
+{
+	uint64_t wanted = GMM_PAGE_RESIDENT | GMM_PAGE_MAPPED |
+			  (access & GMM_ACCESS_WRITE ? GMM_PAGE_WRITABLE : 0);
+
+	return (value & wanted) == wanted;
+}
+
+static void wake(struct fault *fault)
+{
+	const struct gmm_stage2_ops *ops = fault->guest->config.stage2_ops;
+	struct gmm_span span = gmm_slot_span(fault->guest, fault->operation.slot, fault->gfn, 1);
+
+	if (ops)
+		ops->wake(fault->guest->config.stage2_owner, &span);
+}
+
+/* Answers from the table (0), claims the page (1), or finds it busy (-GMM_EAGAIN). */
+static int look(struct fault *fault)
+{
+	uint64_t seen = gmm_load_acquire(fault->entry);
+
+	for (;;) {
+		if (seen & GMM_PAGE_BUSY) {
+			if (gmm_page_ask_wake(fault->entry))
+				return -GMM_EAGAIN;
+			seen = gmm_load_acquire(fault->entry);
+		} else if (suffices(seen, fault->access)) {
+			if ((seen & GMM_PAGE_YOUNG) ||
+			    gmm_compare_exchange(fault->entry, &seen, seen | GMM_PAGE_YOUNG))
+				return 0;
+		} else if (gmm_compare_exchange(fault->entry, &seen, seen | GMM_PAGE_BUSY)) {
+			fault->run.gfn = fault->gfn;
+			fault->run.entries = fault->entry;
+			fault->run.count = 1;
+			fault->run.values[0] = seen;
+			return 1;
+		}
+	}
+}
+
+/* Brings the contents of a claimed page. */
+static int fill(struct fault *fault)
+{
+	const struct gmm_slot *slot = fault->operation.slot;
+	uint64_t page = slot->config.memory_page + (fault->gfn - slot->by_gfn.start);
+	uint64_t *value = &fault->run.values[0];
+	enum gmm_page_origin origin = gmm_page_origin_of(*value);
+	int error;
+
+	if (*value & GMM_PAGE_RESIDENT)
+		return 0;
+	error = slot->config.memory_ops->fill(slot->config.memory, page, 1, origin);
+	if (error)
+		return error;
+	*value = gmm_page_with_origin(GMM_PAGE_RESIDENT | gmm_page_pfn_bits(page), origin);
+	gmm_fetch_add(&fault->guest->resident, (uint64_t)1);
+	gmm_count(fault->guest, faults_filled, 1);
+	if (origin == GMM_ORIGIN_STORE)
+		gmm_count(fault->guest, refaulted, 1);
+	return 0;
+}
+
+/*
+ * What the page may be mapped for: writes too when they need not be seen, because it counts as
+ * changed already and no log waits for them.
+ */
+static uint32_t mapping_access(const struct fault *fault, uint64_t value)
+{
+	const struct gmm_stage2_ops *ops = fault->guest->config.stage2_ops;
+	bool read_only = fault->operation.slot->config.flags & GMM_SLOT_READ_ONLY;
+	bool unseen_ok = (value & GMM_PAGE_CHANGED) &&
+			 (!logs_writes(fault) || (value & GMM_PAGE_DIRTY));
+
+	if (read_only)
+		return GMM_ACCESS_READ;
+	if ((fault->access & GMM_ACCESS_WRITE) || unseen_ok ||
+	    !(ops->flags & GMM_STAGE2_MAPS_PROTECTED))
+		return GMM_ACCESS_READ | GMM_ACCESS_WRITE;
+	return GMM_ACCESS_READ;
+}
+
+/* Makes a filled page reachable. The mark in the log comes before the guest can write. */
+static int map(struct fault *fault)
+{
+	const struct gmm_stage2_ops *ops = fault->guest->config.stage2_ops;
+	struct gmm_span span = gmm_slot_span(fault->guest, fault->operation.slot, fault->gfn, 1);
+	uint64_t *value = &fault->run.values[0];
+	uint32_t access = mapping_access(fault, *value);
+	uint64_t now = *value | GMM_PAGE_MAPPED | GMM_PAGE_YOUNG;
+	int error;
+
+	if (access & GMM_ACCESS_WRITE) {
+		now |= GMM_PAGE_WRITABLE | GMM_PAGE_CHANGED | GMM_PAGE_DIRTY;
+		if (!ops || !(ops->flags & GMM_STAGE2_LOGS_WRITES))
+			mark_dirty(fault);
+	}
+	if (!gmm_operation_install(&fault->operation)) {
+		gmm_count(fault->guest, faults_retried, 1);
+		return -GMM_EAGAIN;
+	}
+	if ((*value & GMM_PAGE_MAPPED) && (access & GMM_ACCESS_WRITE)) {
+		error = ops->unprotect(fault->guest->config.stage2_owner, &span);
+		gmm_count(fault->guest, faults_protect, 1);
+	} else {
+		error = ops->map(fault->guest->config.stage2_owner, &span, access);
+		gmm_count(fault->guest, faults_mapped, 1);
+	}
+	gmm_step(GMM_STEP_FAULT_MAPPED);
+	gmm_operation_installed(&fault->operation);
+	/* A failed write fault leaves the page as changed: what the guest saw of the mapping is not
+	 * known. */
+	if (!error)
+		*value = now;
+	return error;
+}
+
+/*
+ * The end of a fault whose page is owned: the page goes back, and on a retry so does the vCPU,
+ * which faults again and is held or served.
+ */
+static int finish(struct fault *fault, int error)
+{
+	gmm_run_release(&fault->operation, &fault->run);
+	if (error != -GMM_EAGAIN)
+		return error;
+	wake(fault);
+	return GMM_FAULT_HELD;
+}
+
+static int serve_lazy(struct fault *fault)
+{
+	int answer = look(fault);
+	int error;
+
+	if (answer == -GMM_EAGAIN) {
+		gmm_count(fault->guest, faults_held, 1);
+		return GMM_FAULT_HELD;
+	}
+	if (!answer) {
+		gmm_count(fault->guest, faults_fast, 1);
+		wake(fault);
+		return 0;
+	}
+	gmm_step(GMM_STEP_FAULT_CLAIMED);
+	error = fill(fault);
+	gmm_step(GMM_STEP_FAULT_INSTALL);
+	if (!error)
+		error = map(fault);
+	return finish(fault, error);
+}
+
+/*
+ * Resident memory: the frame is taken, and the entry set in the same lock in which the retry is
+ * tested (L1). The reference goes after that (L5).
+ */
+static int serve_resident(struct fault *fault)
+{
+	struct gmm_guest *guest = fault->guest;
+	const struct gmm_slot *slot = fault->operation.slot;
+	uint64_t page = slot->config.memory_page + (fault->gfn - slot->by_gfn.start);
+	bool writable = !(slot->config.flags & GMM_SLOT_READ_ONLY) &&
+			((fault->access & GMM_ACCESS_WRITE) || !logs_writes(fault));
+	uint64_t value;
+	gmm_pfn_t pfn;
+	int error;
+	bool good;
+
+	if (suffices(gmm_load_acquire(fault->entry), fault->access)) {
+		gmm_fetch_or(fault->entry, GMM_PAGE_YOUNG);
+		gmm_count(guest, faults_fast, 1);
+		wake(fault);
+		return 0;
+	}
+	error = slot->config.memory_ops->resolve(slot->config.memory, page, 1, fault->access, &pfn);
+	if (error)
+		return error;
+	value = GMM_PAGE_RESIDENT | GMM_PAGE_MAPPED | GMM_PAGE_YOUNG | gmm_page_pfn_bits(pfn);
+	if (writable)
+		value |= GMM_PAGE_WRITABLE | GMM_PAGE_DIRTY | GMM_PAGE_CHANGED;
+	gmm_step(GMM_STEP_FAULT_INSTALL);
+	gmm_lock_invalidate(&guest->invalidation.lock);
+	good = !fault->operation.overtaken || gmm_leaves_out(guest, GMM_LEAVE_OUT_RETRY);
+	if (good) {
+		gmm_store_release(fault->entry, value);
+		/* In the same lock in which a harvest protects: neither comes between. */
+		if (writable && logs_writes(fault))
+			gmm_dirty_map_mark(slot->dirty, fault->gfn - slot->by_gfn.start);
+	}
+	gmm_unlock_invalidate(&guest->invalidation.lock);
+	slot->config.memory_ops->put(slot->config.memory, &pfn, 1);
+	gmm_count(guest, faults_mapped, good);
+	gmm_count(guest, faults_retried, !good);
+	wake(fault);
+	return good ? 0 : GMM_FAULT_HELD;
+}
+
+int gmm_fault_serve_vcpu(struct gmm_guest *guest, struct gmm_vcpu *vcpu, gmm_gfn_t gfn,
+			 uint32_t access)
+{
+	struct fault fault = { .guest = guest, .vcpu = vcpu, .gfn = gfn, .access = access };
+	int error = gmm_operation_begin(guest, gfn, 1, GMM_OPERATION_NO_WAIT, &fault.operation);
+
+	if (error == -GMM_EAGAIN) {
+		gmm_count(guest, faults_held, 1);
+		return GMM_FAULT_HELD;
+	}
+	if (error)
+		return error;
+	if ((access & GMM_ACCESS_WRITE) &&
+	    (fault.operation.slot->config.flags & GMM_SLOT_READ_ONLY)) {
+		error = -GMM_EROFS;
+	} else {
+		fault.entry = gmm_stage2_populate(&guest->stage2, gfn);
+		if (!fault.entry)
+			error = -GMM_ENOMEM;
+		else if (gmm_slot_is_lazy(fault.operation.slot) && guest->config.stage2_ops)
+			error = serve_lazy(&fault);
+		else if (gmm_slot_is_lazy(fault.operation.slot))
+			error = -GMM_EOPNOTSUPP;
+		else
+			error = serve_resident(&fault);
+	}
+	gmm_operation_end(&fault.operation);
+	return error;
+}
+
+int gmm_fault_serve(struct gmm_guest *guest, gmm_gfn_t gfn, uint32_t access)
+{
+	return gmm_fault_serve_vcpu(guest, NULL, gfn, access);
+}
+
+/* Makes pages resident, a run at a time: one call of fill() for neighbours of the same origin. */
+static int fill_run(struct gmm_operation *operation, struct gmm_page_run *run, uint32_t access)
+{
+	const struct gmm_slot *slot = operation->slot;
+	uint64_t page = slot->config.memory_page + (run->gfn - slot->by_gfn.start);
+	uint32_t first = 0, i;
+	int error = 0;
+
+	while (first < run->count && !error) {
+		enum gmm_page_origin origin = gmm_page_origin_of(run->values[first]);
+		bool resident = run->values[first] & GMM_PAGE_RESIDENT;
+		uint32_t end = first + 1;
+
+		while (end < run->count && gmm_page_origin_of(run->values[end]) == origin &&
+		       !(run->values[end] & GMM_PAGE_RESIDENT) == !resident)
+			end++;
+		if (!resident)
+			error = slot->config.memory_ops->fill(slot->config.memory, page + first,
+							      end - first, origin);
+		for (i = first; i < end && !error; i++) {
+			if (!resident)
+				run->values[i] = gmm_page_with_origin(
+					GMM_PAGE_RESIDENT | gmm_page_pfn_bits(page + i), origin);
+			run->values[i] |= GMM_PAGE_YOUNG |
+					  (access & GMM_ACCESS_WRITE ? GMM_PAGE_CHANGED : 0);
+		}
+		if (!error && !resident) {
+			gmm_fetch_add(&operation->guest->resident, (uint64_t)(end - first));
+			gmm_count(operation->guest, faults_filled, end - first);
+			if (origin == GMM_ORIGIN_STORE)
+				gmm_count(operation->guest, refaulted, end - first);
+		}
+		first = end;
+	}
+	return error;
+}
+
+/* Prefetch: read-only mappings of pages that have none, so that the first write is still seen. */
+static int map_run(struct gmm_operation *operation, struct gmm_page_run *run)
+{
+	const struct gmm_stage2_ops *ops = operation->guest->config.stage2_ops;
+	uint32_t first = 0, i;
+	int error = 0;
+
+	if (!ops || !(ops->flags & GMM_STAGE2_MAPS_PROTECTED) || !gmm_operation_install(operation))
+		return 0;
+	while (first < run->count && !error) {
+		uint32_t end = first;
+		struct gmm_span span;
+
+		while (end < run->count && !(run->values[end] & GMM_PAGE_MAPPED))
+			end++;
+		if (end > first) {
+			span = gmm_run_span(operation, run, first, end - first);
+			error = ops->map(operation->guest->config.stage2_owner, &span,
+					 GMM_ACCESS_READ);
+			for (i = first; i < end && !error; i++)
+				run->values[i] |= GMM_PAGE_MAPPED;
+		}
+		first = end + 1;
+	}
+	gmm_operation_installed(operation);
+	return error == -GMM_EAGAIN ? 0 : error;
+}
+
+static int populate_slot(struct gmm_operation *operation, uint32_t access, uint32_t flags)
+{
+	struct gmm_guest *guest = operation->guest;
+	gmm_gfn_t gfn = operation->node.start;
+	gmm_gfn_t last = operation->node.last;
+	static const struct gmm_page_filter any = { 0, 0 };
+	struct gmm_page_run run;
+	int error = 0;
+
+	if (!gmm_slot_is_lazy(operation->slot))
+		return 0;
+	/* Tables first: a run only sees entries that exist. */
+	for (gfn &= ~(uint64_t)(GMM_SOFT_TABLE_ENTRIES - 1); gfn <= last;
+	     gfn += GMM_SOFT_TABLE_ENTRIES)
+		if (!gmm_stage2_populate(&guest->stage2, gfn))
+			return -GMM_ENOMEM;
+	gfn = operation->node.start;
+	while (!error && gmm_run_claim(operation, &gfn, last, &any, true, &run)) {
+		error = fill_run(operation, &run, access);
+		if (!error && (flags & GMM_POPULATE_MAP))
+			error = map_run(operation, &run);
+		gmm_run_release(operation, &run);
+	}
+	return error;
+}
+
+int gmm_fault_populate(struct gmm_guest *guest, gmm_gfn_t gfn, uint64_t count, uint32_t access,
+		       uint32_t flags)
+{
+	int error = 0;
+
+	if (flags & ~GMM_POPULATE_MAP)
+		return -GMM_EINVAL;
+	while (count && !error) {
+		struct gmm_operation operation;
+		uint64_t done;
+
+		error = gmm_operation_begin(guest, gfn, count, GMM_OPERATION_WAIT_ALL, &operation);
+		if (error)
+			break;
+		done = gmm_operation_count(&operation);
+		if ((access & GMM_ACCESS_WRITE) &&
+		    (operation.slot->config.flags & GMM_SLOT_READ_ONLY))
+			error = -GMM_EROFS;
+		else
+			error = populate_slot(&operation, access, flags);
+		gmm_operation_end(&operation);
+		gfn += done;
+		count -= done;
+	}
+	return error;
+}

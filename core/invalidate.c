@@ -1,0 +1,631 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
+#include <guestmm/vcpu.h>
+
+#include <gmm_port/step.h>
+#include <gmm_port/thread.h>
+
+#include "cache_impl.h"
+#include "guest_impl.h"
+
+void gmm_invalidation_init(struct gmm_invalidation *invalidation)
+{
+	gmm_spin_init(&invalidation->lock, GMM_RANK_INVALIDATE);
+	gmm_waitqueue_init(&invalidation->ended);
+	gmm_interval_tree_init(&invalidation->caches[GMM_RANGE_HVA]);
+	gmm_interval_tree_init(&invalidation->caches[GMM_RANGE_GFN]);
+	gmm_interval_tree_init(&invalidation->operations);
+}
+
+void gmm_invalidation_destroy(struct gmm_invalidation *invalidation)
+{
+	gmm_waitqueue_destroy(&invalidation->ended);
+	gmm_spin_destroy(&invalidation->lock);
+}
+
+static enum gmm_range_kind other_kind(enum gmm_range_kind kind)
+{
+	return kind == GMM_RANGE_HVA ? GMM_RANGE_GFN : GMM_RANGE_HVA;
+}
+
+static struct gmm_interval_tree *slots_by(struct gmm_guest *guest, enum gmm_range_kind kind)
+{
+	return kind == GMM_RANGE_HVA ? &guest->slots.by_hva : &guest->slots.by_gfn;
+}
+
+static struct gmm_slot *slot_of_node(struct gmm_interval *node, enum gmm_range_kind kind)
+{
+	return kind == GMM_RANGE_HVA ? gmm_container_of(node, struct gmm_slot, by_hva) :
+				       gmm_container_of(node, struct gmm_slot, by_gfn);
+}
+
+/* Ends are inclusive, so a range up to the slot's last page needs no frame beyond it (G1). */
+void gmm_invalidate_convert(const struct gmm_guest *guest, const struct gmm_slot *slot,
+			    enum gmm_range_kind kind, uint64_t start, uint64_t last,
+			    uint64_t *other_start, uint64_t *other_last)
+{
+	uint32_t shift = guest->hot.page_shift;
+
+	if (kind == GMM_RANGE_HVA) {
+		if (start < slot->by_hva.start)
+			start = slot->by_hva.start;
+		if (last > slot->by_hva.last)
+			last = slot->by_hva.last;
+		*other_start = slot->by_gfn.start + ((start - slot->by_hva.start) >> shift);
+		*other_last = slot->by_gfn.start + ((last - slot->by_hva.start) >> shift);
+	} else {
+		if (start < slot->by_gfn.start)
+			start = slot->by_gfn.start;
+		if (last > slot->by_gfn.last)
+			last = slot->by_gfn.last;
+		*other_start = slot->by_hva.start + ((start - slot->by_gfn.start) << shift);
+		*other_last = slot->by_hva.start + ((last - slot->by_gfn.start + 1) << shift) - 1;
+	}
+}
+
+/* [start, last] of a public range, in whole pages. */
+static void normalize(const struct gmm_guest *guest, enum gmm_range_kind kind,
+		      const struct gmm_range *range, uint64_t *start, uint64_t *last)
+{
+	uint64_t mask = ((uint64_t)1 << guest->hot.page_shift) - 1;
+
+	*start = range->start;
+	*last = range->end - 1;
+	if (kind == GMM_RANGE_HVA) {
+		*start &= ~mask;
+		*last |= mask;
+	}
+}
+
+/* Active ranges */
+
+static struct gmm_active_range *find_active(struct gmm_invalidation *invalidation,
+					    enum gmm_range_kind kind, uint64_t start, uint64_t last,
+					    enum gmm_change change)
+{
+	uint32_t i;
+
+	if (!invalidation->active_count[kind])
+		return NULL;
+	for (i = 0; i < invalidation->active_used[kind]; i++) {
+		struct gmm_active_range *active = &invalidation->active[kind][i];
+
+		if (!active->count || active->start > last || active->last < start)
+			continue;
+		if ((change == GMM_CHANGE_HOLDING && !active->holding) ||
+		    (change == GMM_CHANGE_SLOT && !active->slots))
+			continue;
+		return active;
+	}
+	return NULL;
+}
+
+struct gmm_active_range *gmm_invalidate_find(struct gmm_guest *guest, enum gmm_range_kind kind,
+					     uint64_t start, uint64_t last, enum gmm_change change)
+{
+	struct gmm_invalidation *invalidation = &guest->invalidation;
+	enum gmm_range_kind other = other_kind(kind);
+	struct gmm_active_range *found = find_active(invalidation, kind, start, last, change);
+	struct gmm_interval *node;
+
+	if (found || !invalidation->active_count[other])
+		return found;
+	gmm_interval_for_each(node, slots_by(guest, kind), start, last)
+	{
+		uint64_t other_start, other_last;
+
+		gmm_invalidate_convert(guest, slot_of_node(node, kind), kind, start, last,
+				       &other_start, &other_last);
+		found = find_active(invalidation, other, other_start, other_last, change);
+		if (found)
+			return found;
+	}
+	return NULL;
+}
+
+int gmm_invalidate_wait_locked(struct gmm_guest *guest, enum gmm_range_kind kind, uint64_t start,
+			       uint64_t last, enum gmm_change change)
+{
+	struct gmm_active_range *active;
+
+	while ((active = gmm_invalidate_find(guest, kind, start, last, change))) {
+		if (active->owner == gmm_thread_self())
+			return -GMM_EDEADLK;
+		gmm_count(guest, range_waits, 1);
+		gmm_step(GMM_STEP_INVALIDATE_WAIT);
+		gmm_waitqueue_wait(&guest->invalidation.ended, &guest->invalidation.lock);
+	}
+	return 0;
+}
+
+static bool changes_something(const struct gmm_invalidation *invalidation, uintptr_t thread)
+{
+	uint32_t kind, i;
+
+	for (kind = 0; kind < 2; kind++)
+		for (i = 0; i < invalidation->active_used[kind]; i++)
+			if (invalidation->active[kind][i].count &&
+			    invalidation->active[kind][i].owner == thread)
+				return true;
+	return false;
+}
+
+static uint64_t growth(const struct gmm_active_range *active, uint64_t start, uint64_t last)
+{
+	uint64_t grown = 0;
+
+	if (start < active->start)
+		grown += active->start - start;
+	if (last > active->last)
+		grown += last - active->last;
+	return grown;
+}
+
+/* The entry to put a range into: the same range, a free one, or the one that grows least. */
+static struct gmm_active_range *choose_active(struct gmm_invalidation *invalidation,
+					      enum gmm_range_kind kind, uint64_t start,
+					      uint64_t last)
+{
+	struct gmm_active_range *free_entry = NULL;
+	struct gmm_active_range *least = NULL;
+	uint32_t i;
+
+	for (i = 0; i < invalidation->active_used[kind]; i++) {
+		struct gmm_active_range *active = &invalidation->active[kind][i];
+
+		if (!active->count) {
+			if (!free_entry)
+				free_entry = active;
+			continue;
+		}
+		if (active->start == start && active->last == last)
+			return active;
+		if (!least || growth(active, start, last) < growth(least, start, last))
+			least = active;
+	}
+	if (free_entry)
+		return free_entry;
+	if (invalidation->active_used[kind] < GMM_ACTIVE_RANGES)
+		return &invalidation->active[kind][invalidation->active_used[kind]++];
+	return least;
+}
+
+static void add_active(struct gmm_guest *guest, enum gmm_range_kind kind, uint64_t start,
+		       uint64_t last, uint32_t flags)
+{
+	struct gmm_invalidation *invalidation = &guest->invalidation;
+	struct gmm_active_range *active = choose_active(invalidation, kind, start, last);
+	uintptr_t self = gmm_thread_self();
+
+	if (!active->count) {
+		*active = (struct gmm_active_range){ .start = start, .last = last, .owner = self };
+	} else {
+		if (active->start != start || active->last != last)
+			gmm_count(guest, range_merges, 1);
+		if (start < active->start)
+			active->start = start;
+		if (last > active->last)
+			active->last = last;
+		if (active->owner != self)
+			active->owner = 0;
+	}
+	active->count++;
+	if (flags & GMM_INVALIDATE_SLOT)
+		active->slots++;
+	invalidation->active_count[kind]++;
+}
+
+/*
+ * The entry that a range is in: the same range first, else one around it. `holding` and `slots` say
+ * what its begin counted; an entry that has no such count left is another one's.
+ */
+static struct gmm_active_range *containing_active(struct gmm_invalidation *invalidation,
+						  enum gmm_range_kind kind, uint64_t start,
+						  uint64_t last, bool holding, bool slots)
+{
+	struct gmm_active_range *found = NULL;
+	uint32_t i;
+
+	for (i = 0; i < invalidation->active_used[kind]; i++) {
+		struct gmm_active_range *active = &invalidation->active[kind][i];
+
+		if (!active->count || active->start > start || active->last < last)
+			continue;
+		if ((holding && !active->holding) ||
+		    (!holding && active->holding == active->count) || (slots && !active->slots))
+			continue;
+		if (active->start == start && active->last == last)
+			return active;
+		found = active;
+	}
+	return found;
+}
+
+/* What begins */
+
+struct begin_context {
+	struct gmm_guest *guest;
+	struct gmm_invalidate_result result;
+	uint64_t kick[GMM_VCPUS_MAX / 64];
+};
+
+static void clear_caches(struct begin_context *context, enum gmm_range_kind kind, uint64_t start,
+			 uint64_t last)
+{
+	struct gmm_interval_tree *tree = &context->guest->invalidation.caches[kind];
+	struct gmm_interval *node;
+	uint64_t visited = tree->visited;
+
+	gmm_interval_for_each(node, tree, start, last)
+	{
+		struct gmm_cache *cache = gmm_container_of(node, struct gmm_cache, node);
+
+		if (gmm_cache_hit(cache, start, last, context->kick))
+			context->result.caches++;
+	}
+	context->result.nodes += (uint32_t)(tree->visited - visited);
+}
+
+/* Everything that knows a translation of the range: caches of both kinds, and the direct table. */
+static void clear_range(struct begin_context *context, enum gmm_range_kind kind, uint64_t start,
+			uint64_t last)
+{
+	struct gmm_guest *guest = context->guest;
+	enum gmm_range_kind other = other_kind(kind);
+	struct gmm_interval *node;
+
+	clear_caches(context, kind, start, last);
+	gmm_interval_for_each(node, slots_by(guest, kind), start, last)
+	{
+		struct gmm_slot *slot = slot_of_node(node, kind);
+		uint64_t other_start, other_last;
+		gmm_gfn_t gfn;
+		uint64_t count;
+
+		gmm_invalidate_convert(guest, slot, kind, start, last, &other_start, &other_last);
+		clear_caches(context, other, other_start, other_last);
+		if (kind == GMM_RANGE_HVA) {
+			gfn = other_start;
+			count = other_last - other_start + 1;
+		} else {
+			gfn = start > slot->by_gfn.start ? start : slot->by_gfn.start;
+			count = (last < slot->by_gfn.last ? last : slot->by_gfn.last) - gfn + 1;
+		}
+		gmm_slot_table_hide(guest, slot, gfn, count);
+	}
+}
+
+/*
+ * From now on faults of the range are held. Marks the operations that a change overtakes; returns
+ * whether one of them is installing a translation now.
+ */
+static bool overtake_operations(struct gmm_guest *guest, gmm_gfn_t start, gmm_gfn_t last)
+{
+	struct gmm_interval *node;
+	bool installing = false;
+
+	gmm_interval_for_each(node, &guest->invalidation.operations, start, last)
+	{
+		struct gmm_operation *operation =
+			gmm_container_of(node, struct gmm_operation, node);
+
+		operation->overtaken = true;
+		installing |= operation->installing;
+	}
+	return installing;
+}
+
+/* Drops the translations of resident memory; pages of lazy memory are taken by who changes them. */
+static int drop_entries(void *context, gmm_gfn_t gfn, uint64_t *entries, uint32_t count)
+{
+	uint32_t i;
+
+	for (i = 0; i < count; i++)
+		gmm_store_release(&entries[i], (uint64_t)0);
+	return 0;
+}
+
+static bool hold_range(struct gmm_guest *guest, enum gmm_range_kind kind, uint64_t start,
+		       uint64_t last)
+{
+	struct gmm_interval *node;
+	bool installing = false;
+
+	if (kind == GMM_RANGE_GFN)
+		installing = overtake_operations(guest, start, last);
+	gmm_interval_for_each(node, slots_by(guest, kind), start, last)
+	{
+		struct gmm_slot *slot = slot_of_node(node, kind);
+		uint64_t other_start, other_last, first, end;
+
+		gmm_invalidate_convert(guest, slot, kind, start, last, &other_start, &other_last);
+		if (kind == GMM_RANGE_HVA) {
+			first = other_start;
+			end = other_last;
+			installing |= overtake_operations(guest, first, end);
+		} else {
+			first = start > slot->by_gfn.start ? start : slot->by_gfn.start;
+			end = last < slot->by_gfn.last ? last : slot->by_gfn.last;
+		}
+		if (!gmm_slot_is_lazy(slot))
+			gmm_stage2_visit(&guest->stage2, first, end - first + 1, drop_entries,
+					 NULL);
+	}
+	return installing;
+}
+
+static void hold_faults(struct gmm_guest *guest, enum gmm_range_kind kind,
+			const struct gmm_range *ranges, uint32_t count, uint32_t flags)
+{
+	struct gmm_invalidation *invalidation = &guest->invalidation;
+	bool installing = false;
+	uint32_t i;
+
+	gmm_lock_invalidate(&invalidation->lock);
+	for (i = 0; i < count; i++) {
+		uint64_t start, last;
+
+		normalize(guest, kind, &ranges[i], &start, &last);
+		containing_active(invalidation, kind, start, last, false,
+				  flags & GMM_INVALIDATE_SLOT)
+			->holding++;
+		installing |= hold_range(guest, kind, start, last);
+	}
+	/* An installation is short and waits for nobody; who may not sleep leaves it to the next
+	 * fault. */
+	while (installing && !(flags & GMM_INVALIDATE_NONBLOCKING)) {
+		installing = false;
+		for (i = 0; i < count; i++) {
+			uint64_t start, last;
+
+			normalize(guest, kind, &ranges[i], &start, &last);
+			installing |= hold_range(guest, kind, start, last);
+		}
+		if (installing) {
+			invalidation->drainers++;
+			gmm_waitqueue_wait(&invalidation->ended, &invalidation->lock);
+			invalidation->drainers--;
+		}
+	}
+	gmm_unlock_invalidate(&invalidation->lock);
+}
+
+static void kick_users(struct begin_context *context, uint32_t flags)
+{
+	struct gmm_guest *guest = context->guest;
+	bool wait = !(flags & GMM_INVALIDATE_NONBLOCKING);
+	uint32_t words = (guest->config.max_vcpus + 63) / 64;
+	uint32_t any = 0, i;
+	int kicked;
+
+	for (i = 0; i < words; i++)
+		any |= context->kick[i] != 0;
+	if (!any)
+		return;
+	gmm_step(GMM_STEP_INVALIDATE_KICK);
+	kicked = gmm_vcpus_request(guest, context->kick, words, GMM_REQUEST_NONE,
+				   wait ? GMM_REQUEST_WAIT : 0);
+	if (kicked <= 0)
+		return;
+	context->result.kicked = (uint32_t)kicked;
+	if (!wait) {
+		gmm_count(guest, nonblocking_in_guest, kicked);
+		gmm_warn_once(
+			guest, GMM_WARN_NONBLOCKING_IN_GUEST,
+			"a non-blocking invalidation found a vCPU in guest mode that uses the frame");
+	}
+}
+
+/* Misuse, found before anything changes. */
+static int check_begin(struct gmm_guest *guest, const struct gmm_range *ranges, uint32_t count,
+		       uint32_t flags)
+{
+	bool deadlock = false;
+	uint32_t i;
+
+	for (i = 0; i < count; i++)
+		if (ranges[i].end <= ranges[i].start)
+			return -GMM_EINVAL;
+	if (!count)
+		return -GMM_EINVAL;
+	if (gmm_section_inside(&guest->sections))
+		return -GMM_EDEADLK;
+	if (flags & GMM_INVALIDATE_NONBLOCKING)
+		return 0;
+	gmm_lock_invalidate(&guest->invalidation.lock);
+	deadlock = changes_something(&guest->invalidation, gmm_thread_self());
+	gmm_unlock_invalidate(&guest->invalidation.lock);
+	return deadlock ? -GMM_EDEADLK : 0;
+}
+
+int gmm_invalidate_begin_flags(struct gmm_guest *guest, enum gmm_range_kind kind,
+			       const struct gmm_range *ranges, uint32_t count, uint32_t flags,
+			       struct gmm_invalidate_result *result)
+{
+	struct gmm_invalidation *invalidation = &guest->invalidation;
+	struct begin_context context = { .guest = guest };
+	int error = check_begin(guest, ranges, count, flags);
+	uint32_t i;
+
+	if (error)
+		return error;
+	gmm_lock_invalidate(&invalidation->lock);
+	for (i = 0; i < count; i++) {
+		uint64_t start, last;
+
+		normalize(guest, kind, &ranges[i], &start, &last);
+		add_active(guest, kind, start, last, flags);
+		clear_range(&context, kind, start, last);
+	}
+	gmm_unlock_invalidate(&invalidation->lock);
+	gmm_count(guest, invalidations, count);
+	gmm_count(guest, cache_invalidations, context.result.caches);
+	gmm_count(guest, cache_nodes, context.result.nodes);
+	gmm_step(GMM_STEP_INVALIDATE_REGISTERED);
+	/*
+	 * Even when no cache was valid: another change may have cleared it and be waiting still.
+	 * The same for vCPUs, whose sets are collected from invalid caches too.
+	 */
+	gmm_step(GMM_STEP_INVALIDATE_READERS);
+	if (!gmm_leaves_out(guest, GMM_LEAVE_OUT_SECTIONS) &&
+	    gmm_section_domain_wait(&guest->sections))
+		gmm_count(guest, reader_waits, 1);
+	kick_users(&context, flags);
+	if (!(flags & GMM_INVALIDATE_FAULTS_GO_ON)) {
+		if (flags & GMM_INVALIDATE_SLOT)
+			for (i = 0; i < count; i++)
+				gmm_operation_drain(guest, ranges[i].start, ranges[i].end - 1,
+						    false);
+		hold_faults(guest, kind, ranges, count, flags);
+		if (flags & GMM_INVALIDATE_SLOT)
+			for (i = 0; i < count; i++)
+				gmm_operation_drain(guest, ranges[i].start, ranges[i].end - 1,
+						    true);
+	}
+	gmm_step(GMM_STEP_INVALIDATE_CHANGING);
+	if (result)
+		*result = context.result;
+	return 0;
+}
+
+int gmm_invalidate_begin(struct gmm_guest *guest, enum gmm_range_kind kind,
+			 const struct gmm_range *ranges, uint32_t count, uint32_t flags,
+			 struct gmm_invalidate_result *result)
+{
+	if (flags & ~GMM_INVALIDATE_NONBLOCKING || (kind != GMM_RANGE_HVA && kind != GMM_RANGE_GFN))
+		return -GMM_EINVAL;
+	return gmm_invalidate_begin_flags(guest, kind, ranges, count, flags, result);
+}
+
+/* What ends */
+
+/* Lets vCPUs go on whose faults were held in a range of frames or addresses. */
+static void wake_held(struct gmm_guest *guest, enum gmm_range_kind kind, uint64_t start,
+		      uint64_t last)
+{
+	const struct gmm_stage2_ops *ops = guest->config.stage2_ops;
+	struct gmm_operation operation;
+	struct gmm_interval *node;
+	uint64_t first, end;
+
+	while (ops && start <= last) {
+		gmm_lock_invalidate(&guest->invalidation.lock);
+		node = gmm_interval_first(slots_by(guest, kind), start, last);
+		if (node && kind == GMM_RANGE_HVA) {
+			gmm_invalidate_convert(guest, slot_of_node(node, kind), kind, start, last,
+					       &first, &end);
+		} else if (node) {
+			first = start > node->start ? start : node->start;
+			end = last < node->last ? last : node->last;
+		}
+		if (node)
+			start = node->last + 1;
+		gmm_unlock_invalidate(&guest->invalidation.lock);
+		if (!node)
+			return;
+		/* While it changes again its faults are held again, and that end will wake them. */
+		if (gmm_operation_begin(guest, first, end - first + 1, GMM_OPERATION_NO_WAIT,
+					&operation) == 0) {
+			struct gmm_span span = gmm_slot_span(guest, operation.slot,
+							     operation.node.start,
+							     gmm_operation_count(&operation));
+
+			ops->wake(guest->config.stage2_owner, &span);
+			gmm_operation_end(&operation);
+		}
+		if (!start)
+			return;
+	}
+}
+
+static void show_range(struct gmm_guest *guest, enum gmm_range_kind kind, uint64_t start,
+		       uint64_t last)
+{
+	struct gmm_interval *node;
+
+	gmm_interval_for_each(node, slots_by(guest, kind), start, last)
+	{
+		struct gmm_slot *slot = slot_of_node(node, kind);
+		uint64_t first = start, end = last;
+
+		if (kind == GMM_RANGE_HVA)
+			gmm_invalidate_convert(guest, slot, kind, start, last, &first, &end);
+		if (first < slot->by_gfn.start)
+			first = slot->by_gfn.start;
+		if (end > slot->by_gfn.last)
+			end = slot->by_gfn.last;
+		gmm_slot_table_show(guest, slot, first, end - first + 1);
+	}
+}
+
+/* Takes one range out. Returns whether faults were held in it, and where. */
+static bool end_range(struct gmm_guest *guest, enum gmm_range_kind kind, uint32_t flags,
+		      uint64_t *start, uint64_t *last)
+{
+	struct gmm_invalidation *invalidation = &guest->invalidation;
+	bool holding = !(flags & GMM_INVALIDATE_FAULTS_GO_ON);
+	bool slots = flags & GMM_INVALIDATE_SLOT;
+	struct gmm_active_range *active;
+	bool wake = false;
+
+	gmm_lock_invalidate(&invalidation->lock);
+	active = containing_active(invalidation, kind, *start, *last, holding, slots);
+	if (!active) {
+		gmm_unlock_invalidate(&invalidation->lock);
+		gmm_warn_once(guest, GMM_WARN_END_WITHOUT_BEGIN,
+			      "the end of a change that did not begin");
+		gmm_assert(false);
+		return false;
+	}
+	*start = active->start;
+	*last = active->last;
+	active->count--;
+	invalidation->active_count[kind]--;
+	if (slots)
+		active->slots--;
+	if (holding && !--active->holding) {
+		wake = active->held;
+		active->held = false;
+	}
+	show_range(guest, kind, *start, *last);
+	gmm_unlock_invalidate(&invalidation->lock);
+	return wake;
+}
+
+void gmm_invalidate_end_flags(struct gmm_guest *guest, enum gmm_range_kind kind,
+			      const struct gmm_range *ranges, uint32_t count, uint32_t flags)
+{
+	uint32_t i;
+
+	gmm_step(GMM_STEP_INVALIDATE_END);
+	for (i = 0; i < count; i++) {
+		uint64_t start, last;
+
+		normalize(guest, kind, &ranges[i], &start, &last);
+		if (end_range(guest, kind, flags, &start, &last) &&
+		    !gmm_leaves_out(guest, GMM_LEAVE_OUT_WAKE))
+			wake_held(guest, kind, start, last);
+	}
+	gmm_waitqueue_wake_all(&guest->invalidation.ended);
+}
+
+void gmm_invalidate_end(struct gmm_guest *guest, enum gmm_range_kind kind,
+			const struct gmm_range *ranges, uint32_t count)
+{
+	gmm_invalidate_end_flags(guest, kind, ranges, count, 0);
+}
+
+int gmm_invalidate_wait(struct gmm_guest *guest, enum gmm_range_kind kind, struct gmm_range range)
+{
+	uint64_t start, last;
+	int error;
+
+	if (range.end <= range.start)
+		return -GMM_EINVAL;
+	if (gmm_section_inside(&guest->sections))
+		return -GMM_EDEADLK;
+	normalize(guest, kind, &range, &start, &last);
+	gmm_lock_invalidate(&guest->invalidation.lock);
+	error = gmm_invalidate_wait_locked(guest, kind, start, last, GMM_CHANGE_ANY);
+	gmm_unlock_invalidate(&guest->invalidation.lock);
+	return error;
+}

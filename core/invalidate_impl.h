@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
+/*
+ * Who changes which range, who watches it, and who is using a slot's memory on a slow path.
+ *
+ * One spinlock protects the active ranges, the index of caches and the operations under way: so
+ * "is anybody changing this?" and "tell me if somebody does" are one step. Whoever resolves frames
+ * is in the index while it does, and is marked when a range that it watches begins to change; there
+ * is no sequence number that an unrelated change would move.
+ */
+#ifndef GMM_CORE_INVALIDATE_IMPL_H
+#define GMM_CORE_INVALIDATE_IMPL_H
+
+#include <guestmm/invalidate.h>
+
+#include <gmm_port/wait.h>
+
+#include "interval.h"
+#include "lock_rank.h"
+
+struct gmm_slot;
+
+struct gmm_active_range {
+	uint64_t start;
+	uint64_t last;	  /* inclusive, in the unit of the kind */
+	uint32_t count;	  /* changes in it; 0: the entry is free */
+	uint32_t holding; /* of these: faults are held */
+	uint32_t slots;	  /* of these: a slot is changed */
+	bool held;	  /* a fault was held: wake at the end */
+	uintptr_t owner;  /* thread that changes it; 0 when there are several */
+};
+
+struct gmm_invalidation {
+	struct gmm_spinlock lock;
+	/* under lock */
+	struct gmm_active_range active[2][GMM_ACTIVE_RANGES]; /* by gmm_range_kind */
+	uint32_t active_used[2];	     /* entries ever used: searches stop there */
+	uint32_t active_count[2];	     /* changes */
+	struct gmm_interval_tree caches[2];  /* gmm_cache.node, by kind of its target */
+	struct gmm_interval_tree operations; /* gmm_operation.node, by GFN */
+	uint32_t drainers;		     /* threads waiting for operations to end */
+	struct gmm_waitqueue ended;	     /* a range or an operation ended */
+};
+
+void gmm_invalidation_init(struct gmm_invalidation *invalidation);
+void gmm_invalidation_destroy(struct gmm_invalidation *invalidation);
+
+/*
+ * Flags beside the public one. FAULTS_GO_ON: the change takes the pages one by one through their
+ * states, so faults on others need not be held. SLOT: it is a slot that changes: operations wait,
+ * and those under way are waited for.
+ */
+#define GMM_INVALIDATE_FAULTS_GO_ON 2u
+#define GMM_INVALIDATE_SLOT 4u
+
+int gmm_invalidate_begin_flags(struct gmm_guest *guest, enum gmm_range_kind kind,
+			       const struct gmm_range *ranges, uint32_t count, uint32_t flags,
+			       struct gmm_invalidate_result *result);
+void gmm_invalidate_end_flags(struct gmm_guest *guest, enum gmm_range_kind kind,
+			      const struct gmm_range *ranges, uint32_t count, uint32_t flags);
+
+/* Which changes a look-up is about. */
+enum gmm_change {
+	GMM_CHANGE_ANY,
+	GMM_CHANGE_HOLDING, /* those that hold faults */
+	GMM_CHANGE_SLOT,    /* those of a slot */
+};
+
+/*
+ * An active change that overlaps [start, last] of `kind`, directly or through the slots there, or
+ * NULL. Under the lock.
+ */
+struct gmm_active_range *gmm_invalidate_find(struct gmm_guest *guest, enum gmm_range_kind kind,
+					     uint64_t start, uint64_t last, enum gmm_change change);
+
+/* Sleeps until there is none. Under the lock, which is dropped meanwhile. -GMM_EDEADLK. */
+int gmm_invalidate_wait_locked(struct gmm_guest *guest, enum gmm_range_kind kind, uint64_t start,
+			       uint64_t last, enum gmm_change change)
+	GMM_REQUIRES(gmm_rank_invalidate);
+
+/*
+ * The part of [start, last] of `kind` that lies in a slot, in the other kind's unit.
+ */
+void gmm_invalidate_convert(const struct gmm_guest *guest, const struct gmm_slot *slot,
+			    enum gmm_range_kind kind, uint64_t start, uint64_t last,
+			    uint64_t *other_start, uint64_t *other_last);
+
+/*
+ * An operation: slow work on one slot's memory (fault, populate, evict, harvest, …). While it is
+ * open the slot cannot change; it never waits for a change of a slot.
+ */
+enum gmm_operation_wait {
+	GMM_OPERATION_NO_WAIT,	 /* -GMM_EAGAIN while a change holds faults; its end wakes them */
+	GMM_OPERATION_WAIT_SLOT, /* sleeps while a slot changes */
+	GMM_OPERATION_WAIT_ALL,	 /* sleeps while anything of it changes */
+};
+
+struct gmm_operation {
+	struct gmm_interval node; /* frames */
+	struct gmm_guest *guest;
+	struct gmm_slot *slot; /* of all its frames */
+	bool may_wait;
+	/* under the lock */
+	bool overtaken;	 /* a change that holds faults began meanwhile */
+	bool installing; /* a translation is being installed: such a change waits for it */
+};
+
+/*
+ * Opens one on the part of [gfn, gfn + count) that lies in the slot of gfn. -GMM_EFAULT: no slot;
+ * -GMM_EDEADLK: would wait for this thread's own change, or in a section; -GMM_EAGAIN.
+ */
+int gmm_operation_begin(struct gmm_guest *guest, gmm_gfn_t gfn, uint64_t count,
+			enum gmm_operation_wait wait, struct gmm_operation *operation);
+void gmm_operation_end(struct gmm_operation *operation);
+
+/* Frames of the operation. */
+GMM_INLINE uint64_t gmm_operation_count(const struct gmm_operation *operation)
+{
+	return operation->node.last - operation->node.start + 1;
+}
+
+/*
+ * Before a translation is installed: false when a change has overtaken the operation. After true, a
+ * change that holds faults waits until gmm_operation_installed().
+ */
+bool gmm_operation_install(struct gmm_operation *operation);
+void gmm_operation_installed(struct gmm_operation *operation);
+
+/*
+ * Waits until no operation overlaps the frames: first those that may wait (faults still go on, so
+ * that what these wait for can end), or all. The caller's change keeps new ones out.
+ */
+void gmm_operation_drain(struct gmm_guest *guest, gmm_gfn_t start, gmm_gfn_t last, bool all);
+
+#endif

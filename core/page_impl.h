@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
+/*
+ * Owning pages' states. Work on many pages goes in runs: consecutive frames of one table that were
+ * claimed together, so that memory and owner are called once a run. A thread claims one run at a
+ * time, and waits for a busy page only while it holds none.
+ */
+#ifndef GMM_CORE_PAGE_IMPL_H
+#define GMM_CORE_PAGE_IMPL_H
+
+#include <guestmm/fault.h>
+
+#include "guest_impl.h"
+#include "stage2/soft.h"
+
+#define GMM_RUN_PAGES 64u
+
+struct gmm_page_run {
+	gmm_gfn_t gfn;
+	uint64_t *entries;
+	uint32_t count;
+	/* What the entries were when claimed, without BUSY; what they will be when released. */
+	uint64_t values[GMM_RUN_PAGES];
+};
+
+/* Sets BUSY on one entry if it has not been set. Returns the value before; BUSY in it: not claimed.
+ */
+uint64_t gmm_page_try_claim(uint64_t *entry);
+
+/* Sleeps until the entry is not busy. Holds nothing, not in a section. */
+void gmm_page_wait_free(struct gmm_guest *guest, uint64_t *entry);
+
+/*
+ * Marks a busy entry so that its release wakes. Returns false when it is not busy any more.
+ */
+bool gmm_page_ask_wake(uint64_t *entry);
+
+/*
+ * Which pages a claim is about: all bits of `all` set, none of `none`.
+ */
+struct gmm_page_filter {
+	uint64_t all;
+	uint64_t none;
+};
+
+/*
+ * Claims the next run at or behind *gfn, up to and with `last`; moves *gfn behind it. Busy pages
+ * are waited for with `wait`, else passed over. False: there is none.
+ */
+bool gmm_run_claim(struct gmm_operation *operation, gmm_gfn_t *gfn, gmm_gfn_t last,
+		   const struct gmm_page_filter *filter, bool wait, struct gmm_page_run *run);
+
+/* Stores the values and lets go; wakes who waits, through the owner and in the engine. */
+void gmm_run_release(struct gmm_operation *operation, struct gmm_page_run *run);
+
+/* Part of a run as the owner and the memory know it. */
+struct gmm_span gmm_run_span(const struct gmm_operation *operation, const struct gmm_page_run *run,
+			     uint32_t first, uint32_t count);
+
+#endif

@@ -1,0 +1,537 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
+/*
+ * Slots and their changes. Every change is: check, allocate, make the range unreachable (an
+ * invalidation that also waits for operations under way), tell the owner, publish, end. Everything
+ * that can fail is before the publication.
+ */
+#include <gmm_port/alloc.h>
+#include <gmm_port/step.h>
+
+#include "dirty_impl.h"
+#include "guest_impl.h"
+#include "page_impl.h"
+
+int gmm_slots_init(struct gmm_slots *slots)
+{
+	gmm_interval_tree_init(&slots->by_gfn);
+	gmm_interval_tree_init(&slots->by_hva);
+	slots->count = 0;
+	slots->by_id = gmm_zalloc(GMM_SLOTS_MAX * sizeof(*slots->by_id));
+	if (!slots->by_id)
+		return -GMM_ENOMEM;
+	gmm_mutex_init(&slots->mutex, GMM_RANK_SLOTS);
+	return 0;
+}
+
+void gmm_slots_destroy(struct gmm_slots *slots)
+{
+	if (!slots->by_id)
+		return;
+	gmm_mutex_destroy(&slots->mutex);
+	gmm_free(slots->by_id, GMM_SLOTS_MAX * sizeof(*slots->by_id));
+}
+
+struct gmm_slot *gmm_slot_find(struct gmm_guest *guest, gmm_gfn_t gfn)
+{
+	struct gmm_interval *node = gmm_interval_first(&guest->slots.by_gfn, gfn, gfn);
+
+	return node ? gmm_container_of(node, struct gmm_slot, by_gfn) : NULL;
+}
+
+struct gmm_span gmm_slot_span(const struct gmm_guest *guest, const struct gmm_slot *slot,
+			      gmm_gfn_t gfn, uint64_t count)
+{
+	uint64_t page = gfn - slot->by_gfn.start;
+
+	return (struct gmm_span){
+		.slot = slot->config.id,
+		.page = slot->config.memory_page + page,
+		.gfn = gfn,
+		.hva = slot->config.hva + (page << guest->hot.page_shift),
+		.count = count,
+		.memory = slot->config.memory,
+		.memory_ops = slot->config.memory_ops,
+	};
+}
+
+int gmm_memory_ops_check(const struct gmm_memory_ops *ops)
+{
+	if (!ops || ops->version != GMM_MEMORY_OPS_VERSION || !ops->resolve || !ops->put ||
+	    !ops->map || !ops->unmap)
+		return -GMM_EINVAL;
+	if ((ops->flags & GMM_MEMORY_LAZY) && (!ops->fill || !ops->read))
+		return -GMM_EINVAL;
+	if ((ops->flags & GMM_MEMORY_EVICTABLE) &&
+	    (!(ops->flags & GMM_MEMORY_LAZY) || !ops->write_out || !ops->discard))
+		return -GMM_EINVAL;
+	return 0;
+}
+
+static int check_flags(uint32_t flags)
+{
+	if (flags & ~(GMM_SLOT_LOG_DIRTY | GMM_SLOT_READ_ONLY | GMM_SLOT_LOG_ALL_SET))
+		return -GMM_EINVAL;
+	if ((flags & GMM_SLOT_READ_ONLY) && (flags & GMM_SLOT_LOG_DIRTY))
+		return -GMM_EINVAL;
+	return (flags & GMM_SLOT_LOG_ALL_SET) && !(flags & GMM_SLOT_LOG_DIRTY) ? -GMM_EINVAL : 0;
+}
+
+/* Sums that wrap, and frames beyond the address space. */
+static int check_range(const struct gmm_guest *guest, const struct gmm_slot_config *config)
+{
+	uint64_t frames = guest->hot.gpa_limit >> guest->hot.page_shift;
+	uint64_t most = ~(uint64_t)0 >> guest->hot.page_shift;
+	uint64_t bytes;
+
+	if (config->gfn >= frames || config->count > frames - config->gfn || config->count > most)
+		return -GMM_ERANGE;
+	bytes = config->count << guest->hot.page_shift;
+	if (config->hva + bytes - 1 < config->hva ||
+	    config->memory_page + config->count < config->count ||
+	    config->memory_page + config->count > most ||
+	    (uintptr_t)config->pointer + bytes - 1 < (uintptr_t)config->pointer)
+		return -GMM_ERANGE;
+	return 0;
+}
+
+static int check_config(const struct gmm_guest *guest, const struct gmm_slot_config *config)
+{
+	uint64_t mask = ((uint64_t)1 << guest->hot.page_shift) - 1;
+	int error = check_flags(config->flags);
+
+	if (error)
+		return error;
+	if (config->id >= GMM_SLOTS_MAX || !config->count || (config->hva & mask) ||
+	    ((uintptr_t)config->pointer & mask) || gmm_memory_ops_check(config->memory_ops))
+		return -GMM_EINVAL;
+	return check_range(guest, config);
+}
+
+/* Whether frames are taken by a slot other than `self`. Under slots.mutex. */
+static bool is_taken(struct gmm_guest *guest, const struct gmm_slot *self, gmm_gfn_t gfn,
+		     uint64_t count)
+{
+	struct gmm_interval *node;
+
+	gmm_interval_for_each(node, &guest->slots.by_gfn, gfn,
+			      gfn + count - 1) if (!self || node != &self->by_gfn) return true;
+	return false;
+}
+
+static struct gmm_slot_info info_of(const struct gmm_slot_config *config)
+{
+	return (struct gmm_slot_info){
+		.id = config->id,
+		.flags = config->flags,
+		.gfn = config->gfn,
+		.count = config->count,
+		.hva = config->hva,
+		.memory = config->memory,
+		.memory_ops = config->memory_ops,
+	};
+}
+
+static int tell_owner(struct gmm_guest *guest, const struct gmm_slot_config *old,
+		      const struct gmm_slot_config *now)
+{
+	const struct gmm_stage2_ops *ops = guest->config.stage2_ops;
+	struct gmm_slot_info from = { .id = now ? now->id : 0 }, to = { .id = old ? old->id : 0 };
+
+	if (old)
+		from = info_of(old);
+	if (now)
+		to = info_of(now);
+	return ops ? ops->slot_change(guest->config.stage2_owner, &from, &to) : 0;
+}
+
+/* In the trees a slot is found by what its config says. Under slots.mutex and the lock. */
+static void list_slot(struct gmm_guest *guest, struct gmm_slot *slot)
+{
+	const struct gmm_slot_config *config = &slot->config;
+
+	slot->by_gfn.start = config->gfn;
+	slot->by_gfn.last = config->gfn + config->count - 1;
+	slot->by_hva.start = config->hva;
+	slot->by_hva.last = config->hva + (config->count << guest->hot.page_shift) - 1;
+	gmm_interval_insert(&guest->slots.by_gfn, &slot->by_gfn);
+	gmm_interval_insert(&guest->slots.by_hva, &slot->by_hva);
+	guest->slots.by_id[config->id] = slot;
+}
+
+static void unlist_slot(struct gmm_guest *guest, struct gmm_slot *slot)
+{
+	gmm_interval_remove(&guest->slots.by_gfn, &slot->by_gfn);
+	gmm_interval_remove(&guest->slots.by_hva, &slot->by_hva);
+	guest->slots.by_id[slot->config.id] = NULL;
+}
+
+static int begin_change(struct gmm_guest *guest, const struct gmm_range *ranges, uint32_t count)
+{
+	int error = gmm_invalidate_begin_flags(guest, GMM_RANGE_GFN, ranges, count,
+					       GMM_INVALIDATE_SLOT, NULL);
+
+	if (!error)
+		gmm_step(GMM_STEP_SLOT_INVALID);
+	return error;
+}
+
+static void end_change(struct gmm_guest *guest, const struct gmm_range *ranges, uint32_t count)
+{
+	gmm_invalidate_end_flags(guest, GMM_RANGE_GFN, ranges, count, GMM_INVALIDATE_SLOT);
+}
+
+static struct gmm_range frames_of(gmm_gfn_t gfn, uint64_t count)
+{
+	return (struct gmm_range){ .start = gfn, .end = gfn + count };
+}
+
+/* A dirty map for a slot that logs; *map is NULL for one that does not. */
+static int make_log(struct gmm_guest *guest, uint32_t flags, uint64_t count,
+		    struct gmm_dirty_map **map)
+{
+	*map = NULL;
+	if (!(flags & GMM_SLOT_LOG_DIRTY))
+		return 0;
+	*map = gmm_dirty_map_create(count, &guest->counters.dirty_marked);
+	if (!*map)
+		return -GMM_ENOMEM;
+	if (flags & GMM_SLOT_LOG_ALL_SET)
+		gmm_dirty_map_mark_range(*map, 0, count);
+	return 0;
+}
+
+static void free_slot(struct gmm_slot *slot)
+{
+	gmm_dirty_map_free(slot->dirty);
+	gmm_free(slot, sizeof(*slot));
+}
+
+static int add_locked(struct gmm_guest *guest, struct gmm_slot *slot)
+{
+	const struct gmm_slot_config *config = &slot->config;
+	struct gmm_range range = frames_of(config->gfn, config->count);
+	int error;
+
+	if (guest->slots.by_id[config->id] || is_taken(guest, NULL, config->gfn, config->count))
+		return -GMM_EEXIST;
+	error = make_log(guest, config->flags, config->count, &slot->dirty);
+	if (!error)
+		error = gmm_slot_table_prepare(guest, config);
+	if (!error)
+		error = begin_change(guest, &range, 1);
+	if (error)
+		return error;
+	error = tell_owner(guest, NULL, config);
+	gmm_step(GMM_STEP_SLOT_PUBLISH);
+	if (!error) {
+		gmm_lock_invalidate(&guest->invalidation.lock);
+		list_slot(guest, slot);
+		gmm_unlock_invalidate(&guest->invalidation.lock);
+		gmm_fetch_add(&guest->slots.count, 1u);
+	}
+	end_change(guest, &range, 1);
+	return error;
+}
+
+int gmm_slot_add(struct gmm_guest *guest, const struct gmm_slot_config *config)
+{
+	struct gmm_slot *slot;
+	int error = check_config(guest, config);
+
+	if (error)
+		return error;
+	if (gmm_section_inside(&guest->sections))
+		return -GMM_EDEADLK;
+	slot = gmm_zalloc(sizeof(*slot));
+	if (!slot)
+		return -GMM_ENOMEM;
+	slot->config = *config;
+	gmm_lock_slots(&guest->slots.mutex);
+	error = add_locked(guest, slot);
+	gmm_unlock_slots(&guest->slots.mutex);
+	if (error)
+		free_slot(slot);
+	return error;
+}
+
+/* Forgets page states. Operations are drained, so no page is busy. */
+static int forget_pages(void *context, gmm_gfn_t gfn, uint64_t *entries, uint32_t count)
+{
+	struct gmm_guest *guest = context;
+	uint64_t resident = 0;
+	uint32_t i;
+
+	for (i = 0; i < count; i++) {
+		gmm_assert(!(gmm_load_relaxed(&entries[i]) & GMM_PAGE_BUSY));
+		resident += !!(gmm_load_relaxed(&entries[i]) & GMM_PAGE_RESIDENT);
+		gmm_store_release(&entries[i], (uint64_t)0);
+	}
+	gmm_fetch_add(&guest->resident, -resident);
+	return 0;
+}
+
+static void forget_range(struct gmm_guest *guest, const struct gmm_slot *slot, gmm_gfn_t gfn,
+			 uint64_t count)
+{
+	if (gmm_slot_is_lazy(slot))
+		gmm_stage2_visit(&guest->stage2, gfn, count, forget_pages, guest);
+}
+
+static int remove_locked(struct gmm_guest *guest, struct gmm_slot *slot)
+{
+	struct gmm_range range = frames_of(slot->config.gfn, slot->config.count);
+	int error = begin_change(guest, &range, 1);
+
+	if (error)
+		return error;
+	error = tell_owner(guest, &slot->config, NULL);
+	gmm_step(GMM_STEP_SLOT_PUBLISH);
+	if (!error) {
+		forget_range(guest, slot, slot->config.gfn, slot->config.count);
+		gmm_lock_invalidate(&guest->invalidation.lock);
+		unlist_slot(guest, slot);
+		gmm_unlock_invalidate(&guest->invalidation.lock);
+		gmm_fetch_add(&guest->slots.count, (uint32_t)-1);
+	}
+	end_change(guest, &range, 1);
+	return error;
+}
+
+/* Runs `change` on a slot under slots.mutex. */
+static int with_slot(struct gmm_guest *guest, uint32_t id,
+		     int (*change)(struct gmm_guest *guest, struct gmm_slot *slot,
+				   uint64_t argument),
+		     uint64_t argument)
+{
+	struct gmm_slot *slot;
+	int error = -GMM_ENOENT;
+
+	if (gmm_section_inside(&guest->sections))
+		return -GMM_EDEADLK;
+	gmm_lock_slots(&guest->slots.mutex);
+	slot = id < GMM_SLOTS_MAX ? guest->slots.by_id[id] : NULL;
+	if (slot)
+		error = change(guest, slot, argument);
+	gmm_unlock_slots(&guest->slots.mutex);
+	return error;
+}
+
+static int remove_change(struct gmm_guest *guest, struct gmm_slot *slot, uint64_t unused)
+{
+	int error = remove_locked(guest, slot);
+
+	if (!error)
+		free_slot(slot);
+	return error;
+}
+
+int gmm_slot_remove(struct gmm_guest *guest, uint32_t id)
+{
+	return with_slot(guest, id, remove_change, 0);
+}
+
+/* Tables for the new place of each table there is, so that moving states cannot fail. */
+struct move_context {
+	struct gmm_guest *guest;
+	uint64_t distance; /* new frame less old, modulo 2^64 */
+};
+
+static int prepare_move(void *opaque, gmm_gfn_t gfn, uint64_t *entries, uint32_t count)
+{
+	struct move_context *context = opaque;
+
+	return gmm_stage2_populate(&context->guest->stage2, gfn + context->distance) &&
+			       gmm_stage2_populate(&context->guest->stage2,
+						   gfn + count - 1 + context->distance) ?
+		       0 :
+		       -GMM_ENOMEM;
+}
+
+static void move_page(struct gmm_guest *guest, gmm_gfn_t from, gmm_gfn_t to)
+{
+	uint64_t *entry = gmm_stage2_find(&guest->stage2, from);
+	uint64_t value = entry ? gmm_load_relaxed(entry) : 0;
+	uint64_t *target = gmm_stage2_find(&guest->stage2, to);
+
+	if (entry)
+		gmm_store_release(entry, (uint64_t)0);
+	if (target)
+		gmm_store_release(target, value);
+}
+
+static void move_pages(struct gmm_guest *guest, gmm_gfn_t from, gmm_gfn_t to, uint64_t count)
+{
+	uint64_t i;
+
+	for (i = 0; i < count; i++) {
+		uint64_t page = to > from ? count - 1 - i : i;
+
+		move_page(guest, from + page, to + page);
+	}
+}
+
+static int move_change(struct gmm_guest *guest, struct gmm_slot *slot, uint64_t gfn)
+{
+	struct gmm_slot_config now = slot->config;
+	gmm_gfn_t from = slot->config.gfn;
+	struct gmm_range ranges[2] = { frames_of(from, now.count), frames_of(gfn, now.count) };
+	struct move_context context = { .guest = guest, .distance = gfn - from };
+	int error;
+
+	now.gfn = gfn;
+	error = check_range(guest, &now);
+	if (error || gfn == from)
+		return error;
+	if (is_taken(guest, slot, gfn, now.count))
+		return -GMM_EEXIST;
+	error = gmm_slot_table_prepare(guest, &now);
+	if (!error)
+		error = begin_change(guest, ranges, 2);
+	if (error)
+		return error;
+	if (gmm_slot_is_lazy(slot))
+		error = gmm_stage2_visit(&guest->stage2, from, now.count, prepare_move, &context);
+	if (!error)
+		error = tell_owner(guest, &slot->config, &now);
+	gmm_step(GMM_STEP_SLOT_PUBLISH);
+	if (!error) {
+		if (gmm_slot_is_lazy(slot))
+			move_pages(guest, from, gfn, now.count);
+		gmm_lock_invalidate(&guest->invalidation.lock);
+		unlist_slot(guest, slot);
+		slot->config = now;
+		list_slot(guest, slot);
+		gmm_unlock_invalidate(&guest->invalidation.lock);
+	}
+	end_change(guest, ranges, 2);
+	return error;
+}
+
+int gmm_slot_move(struct gmm_guest *guest, uint32_t id, gmm_gfn_t gfn)
+{
+	return with_slot(guest, id, move_change, gfn);
+}
+
+/* Replaces config and log of a slot that stays where it is; *log receives the map no longer used. */
+static int change_config(struct gmm_guest *guest, struct gmm_slot *slot,
+			 const struct gmm_slot_config *now, struct gmm_dirty_map **log)
+{
+	uint64_t most = slot->config.count > now->count ? slot->config.count : now->count;
+	struct gmm_range range = frames_of(now->gfn, most);
+	struct gmm_dirty_map *old_log = slot->dirty;
+	int error = begin_change(guest, &range, 1);
+
+	if (error)
+		return error;
+	error = tell_owner(guest, &slot->config, now);
+	gmm_step(GMM_STEP_SLOT_PUBLISH);
+	if (!error) {
+		if (slot->config.count > now->count)
+			forget_range(guest, slot, now->gfn + now->count,
+				     slot->config.count - now->count);
+		/* A log that goes on keeps its bits; one that starts has its own. */
+		if (*log && old_log && (slot->config.flags & GMM_SLOT_LOG_DIRTY))
+			gmm_dirty_map_copy(*log, old_log);
+		gmm_lock_invalidate(&guest->invalidation.lock);
+		unlist_slot(guest, slot);
+		slot->config = *now;
+		slot->dirty = *log;
+		list_slot(guest, slot);
+		gmm_unlock_invalidate(&guest->invalidation.lock);
+		*log = old_log;
+	}
+	end_change(guest, &range, 1);
+	return error;
+}
+
+static int resize_change(struct gmm_guest *guest, struct gmm_slot *slot, uint64_t count)
+{
+	struct gmm_slot_config now = slot->config;
+	struct gmm_dirty_map *log;
+	int error;
+
+	now.count = count;
+	if (!count)
+		return -GMM_EINVAL;
+	error = check_range(guest, &now);
+	if (error || count == slot->config.count)
+		return error;
+	if (is_taken(guest, slot, now.gfn, count))
+		return -GMM_EEXIST;
+	error = make_log(guest, now.flags & ~GMM_SLOT_LOG_ALL_SET, count, &log);
+	if (!error)
+		error = gmm_slot_table_prepare(guest, &now);
+	if (!error)
+		error = change_config(guest, slot, &now, &log);
+	gmm_dirty_map_free(log);
+	return error;
+}
+
+int gmm_slot_resize(struct gmm_guest *guest, uint32_t id, uint64_t count)
+{
+	return with_slot(guest, id, resize_change, count);
+}
+
+/*
+ * The log is there before the pages are protected, and they are before the call returns: a write
+ * between is in the log or before its start. Pages that become read-only are protected the same way.
+ */
+static int protect_all(struct gmm_guest *guest, struct gmm_slot *slot)
+{
+	struct gmm_operation operation;
+	int error =
+		gmm_operation_begin_slot(guest, slot->config.id, 0, slot->config.count, &operation);
+
+	if (error)
+		return error;
+	error = gmm_dirty_protect(&operation, operation.node.start, slot->config.count);
+	gmm_operation_end(&operation);
+	return error;
+}
+
+static int flags_change(struct gmm_guest *guest, struct gmm_slot *slot, uint64_t flags)
+{
+	struct gmm_slot_config now = slot->config;
+	uint32_t before = slot->config.flags;
+	struct gmm_dirty_map *log = NULL;
+	bool logged = before & GMM_SLOT_LOG_DIRTY;
+	int error = check_flags((uint32_t)flags);
+
+	now.flags = (uint32_t)flags;
+	if (error || now.flags == before)
+		return error;
+	error = make_log(guest, logged ? now.flags & ~GMM_SLOT_LOG_ALL_SET : now.flags, now.count,
+			 &log);
+	if (!error)
+		error = change_config(guest, slot, &now, &log);
+	gmm_dirty_map_free(log);
+	if (!error &&
+	    ((!logged && (now.flags & GMM_SLOT_LOG_DIRTY) && !(now.flags & GMM_SLOT_LOG_ALL_SET)) ||
+	     (now.flags & ~before & GMM_SLOT_READ_ONLY)))
+		error = protect_all(guest, slot);
+	return error;
+}
+
+int gmm_slot_set_flags(struct gmm_guest *guest, uint32_t id, uint32_t flags)
+{
+	return with_slot(guest, id, flags_change, flags);
+}
+
+int gmm_slot_get(struct gmm_guest *guest, uint32_t id, struct gmm_slot_config *config)
+{
+	struct gmm_slot *slot;
+
+	if (id >= GMM_SLOTS_MAX)
+		return -GMM_ENOENT;
+	gmm_lock_invalidate(&guest->invalidation.lock);
+	slot = guest->slots.by_id[id];
+	if (slot)
+		*config = slot->config;
+	gmm_unlock_invalidate(&guest->invalidation.lock);
+	return slot ? 0 : -GMM_ENOENT;
+}
+
+uint32_t gmm_slot_count(const struct gmm_guest *guest)
+{
+	return gmm_load_acquire(&guest->slots.count);
+}
