@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
+/*
+ * Memory that guests run on, in userspace: the implementations of guestmm/memory.h.
+ *
+ *   kind       flags                      what it is
+ *   memfd      LAZY, EVICTABLE, AGEABLE   one memfd mapped twice: for vCPUs and for the engine
+ *   anonymous  LAZY, EVICTABLE            private anonymous memory, one mapping for both
+ *   plain      none                       one memfd mapped once, present and zero from the start
+ *
+ * Who may touch which mapping. The mapping of the vCPUs is theirs: it is where the accelerator
+ * registers its userfaultfd. The engine's mapping of a memfd is only for the pointers that map()
+ * gave out: a read of a hole through it would create a zero page. The operations here therefore
+ * move contents by pread and pwrite on the memfd, which never create a page by reading, and a page
+ * appears in it complete or not at all. The accelerator registers MISSING, MINOR and WP on the
+ * vCPUs' mapping of a memfd (a page that is filled is then a MINOR fault until the second stage
+ * maps it), MISSING and WP on anonymous memory.
+ *
+ * Anonymous memory cannot hold a page back from vCPUs: it is readable as soon as it is filled. It
+ * is filled write-protected, so that the first write is still seen. A cache that writes to it must
+ * have gone through the fault path for writing first, as for every memory; when the page is
+ * protected again, the engine's own store waits for the fault to be served.
+ */
+#ifndef GUESTMM_BACKING_MEMORY_H
+#define GUESTMM_BACKING_MEMORY_H
+
+#include <guestmm/memory.h>
+
+#include "backing/source.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum gmm_memory_kind {
+	GMM_MEMORY_KIND_MEMFD,
+	GMM_MEMORY_KIND_ANONYMOUS,
+	GMM_MEMORY_KIND_PLAIN,
+};
+
+struct gmm_memory;
+
+struct gmm_memory_config {
+	enum gmm_memory_kind kind;
+	uint64_t page_count;
+	uint32_t page_shift;
+	/*
+	 * Lazy kinds: what GMM_ORIGIN_SOURCE means. Its size and page size must be the memory's. It
+	 * stays the caller's and is closed after the memory. Without ops every page is zero.
+	 */
+	struct gmm_source source;
+	/*
+	 * Lazy kinds: the directory whose file system holds evicted pages, in a file without a
+	 * name. NULL: $TMPDIR, else /var/tmp.
+	 */
+	const char *store_directory;
+};
+
+struct gmm_memory_counters {
+	uint64_t resident_pages; /* now */
+	uint64_t fills;		 /* calls that succeeded */
+	uint64_t source_pages;	 /* pages filled, by where they came from */
+	uint64_t zero_pages;
+	uint64_t store_pages;
+	uint64_t filled_bytes;
+	uint64_t written_out_pages;
+	uint64_t written_out_bytes;
+	uint64_t discarded_pages; /* that were resident */
+	uint64_t foreign_pages;	  /* anonymous: found present at fill */
+	uint64_t references;	  /* now: frames resolved and not put */
+	uint64_t mappings;	  /* now: map() without unmap() */
+};
+
+/*
+ * Makes a memory of page_count pages, none of them resident (plain: all of them). Returns 0 and
+ * *memory; on failure nothing is left behind and `text` holds one line with the way out:
+ * -GMM_EINVAL (0 pages, too many, page size, a source that does not fit), -GMM_ENOMEM (no address
+ * space or memory), -GMM_EIO (no memfd, or no file for evicted pages). May sleep.
+ */
+GMM_API int gmm_memory_create(const struct gmm_memory_config *config, struct gmm_memory **memory,
+			      char *text, size_t text_size);
+
+/* Unmaps and frees. No operation may be running; the userfaultfd must be detached or closed. */
+GMM_API void gmm_memory_close(struct gmm_memory *memory);
+
+/* The operations; their first argument is the memory itself. */
+GMM_API const struct gmm_memory_ops *gmm_memory_ops_of(const struct gmm_memory *memory);
+
+/* Bytes, and the start of the two mappings (the same address where there is one). */
+GMM_API uint64_t gmm_memory_size(const struct gmm_memory *memory);
+GMM_API void *gmm_memory_vcpu_address(const struct gmm_memory *memory);
+GMM_API void *gmm_memory_engine_address(const struct gmm_memory *memory);
+
+/* The memfd, which stays the memory's, or -1 for anonymous memory. */
+GMM_API int gmm_memory_fd(const struct gmm_memory *memory);
+
+/*
+ * Anonymous memory is filled through the userfaultfd with which its mapping is registered, MISSING
+ * and WP, over its whole length. The descriptor stays the caller's; -1 detaches it. Until then fill
+ * fails with -GMM_EIO. Threads that fill while it changes see the old or the new one. The thread
+ * that reads this userfaultfd's events must not call discard when UFFD_FEATURE_EVENT_REMOVE is on:
+ * discard waits for the event to be read. Does nothing for other kinds.
+ */
+GMM_API void gmm_memory_attach_userfault(struct gmm_memory *memory, int userfaultfd);
+
+/* Values at one moment each, not all of the same moment. Any context. */
+GMM_API void gmm_memory_read_counters(const struct gmm_memory *memory,
+				      struct gmm_memory_counters *counters);
+
+/* References that resolve() gave out for one page and put() has not taken back. For tests. */
+GMM_API uint32_t gmm_memory_page_references(const struct gmm_memory *memory, uint64_t page);
+
+/*
+ * Writes the first failure of any operation as one line that names what failed and the way out, or
+ * "" when there was none. Operations return an errno only; this says why. May sleep.
+ */
+GMM_API void gmm_memory_failure(struct gmm_memory *memory, char *text, size_t text_size);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
