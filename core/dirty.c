@@ -11,6 +11,7 @@
 #include <gmm_port/alloc.h>
 #include <gmm_port/step.h>
 
+#include "bits.h"
 #include "page_impl.h"
 #include "vcpu_impl.h"
 
@@ -52,7 +53,7 @@ static void mark_word(struct gmm_dirty_map *map, uint64_t word, uint64_t bits)
 
 	gmm_fetch_or(&map->summary[word / 64], (uint64_t)1 << (word % 64));
 	if (bits & ~before)
-		gmm_fetch_add(map->marked, (uint64_t)__builtin_popcountll(bits & ~before));
+		gmm_fetch_add(map->marked, gmm_bits_count(bits & ~before));
 }
 
 void gmm_dirty_map_mark_slow(struct gmm_dirty_map *map, uint64_t page)
@@ -246,7 +247,7 @@ static uint64_t take_group(struct gmm_dirty_map *map, uint64_t word, uint64_t en
 		    !(gmm_load_relaxed(&map->words[word]) & mask))
 			continue;
 		bitmap[word - first / 64] = gmm_fetch_and(&map->words[word], ~mask) & mask;
-		taken += (uint64_t)__builtin_popcountll(bitmap[word - first / 64]);
+		taken += gmm_bits_count(bitmap[word - first / 64]);
 	}
 	return taken;
 }
@@ -279,7 +280,7 @@ static uint64_t take_masked(struct gmm_dirty_map *map, uint64_t first, uint64_t 
 		uint64_t mask = bitmap[i] & word_mask(first / 64 + i, first, count);
 
 		bitmap[i] = mask ? gmm_fetch_and(&map->words[first / 64 + i], ~mask) & mask : 0;
-		taken += (uint64_t)__builtin_popcountll(bitmap[i]);
+		taken += gmm_bits_count(bitmap[i]);
 	}
 	return taken;
 }
@@ -291,7 +292,7 @@ static uint64_t next_bit(const uint64_t *bitmap, uint64_t from, uint64_t count, 
 		uint64_t word = (set ? bitmap[from / 64] : ~bitmap[from / 64]) >> (from % 64);
 
 		if (word) {
-			from += (uint64_t)__builtin_ctzll(word);
+			from += gmm_bits_lowest(word);
 			return from < count ? from : count;
 		}
 		from = (from / 64 + 1) * 64;
@@ -389,7 +390,7 @@ int64_t gmm_dirty_peek(struct gmm_guest *guest, uint32_t slot, uint64_t first, u
 		bitmap[i] = gmm_load_acquire(&operation.slot->dirty->words[first / 64 + i]) &
 			    word_mask(first / 64 + i, first, count);
 	for (i = 0; answer >= 0 && i < words_for(count); i++)
-		answer += __builtin_popcountll(bitmap[i]);
+		answer += (int64_t)gmm_bits_count(bitmap[i]);
 	gmm_operation_end(&operation);
 	return answer;
 }

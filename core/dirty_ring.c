@@ -6,6 +6,7 @@
  */
 #include <gmm_port/alloc.h>
 
+#include "bits.h"
 #include "dirty_impl.h"
 #include "vcpu_impl.h"
 
@@ -164,7 +165,7 @@ static void window_protect(struct gmm_guest *guest, const struct window *window)
 
 		if (!(rest & 1))
 			continue;
-		run = ~rest ? (uint64_t)__builtin_ctzll(~rest) : 64 - bit;
+		run = ~rest ? gmm_bits_lowest(~rest) : 64 - bit;
 		if (!gmm_operation_begin_slot(guest, window->slot, window->base + bit, run,
 					      &operation)) {
 			gmm_dirty_protect(&operation, operation.node.start, run);
