@@ -470,21 +470,24 @@ int gmm_invalidate_begin_flags(struct gmm_guest *guest, enum gmm_range_kind kind
 	    gmm_section_domain_wait(&guest->sections))
 		gmm_count(guest, reader_waits, 1);
 	kick_users(&context, flags);
-	if (!(flags & GMM_INVALIDATE_FAULTS_GO_ON)) {
-		if (flags & GMM_INVALIDATE_SLOT)
-			for (i = 0; i < count; i++)
-				gmm_operation_drain(guest, ranges[i].start, ranges[i].end - 1,
-						    false);
+	if (flags & GMM_INVALIDATE_SLOT)
+		for (i = 0; i < count; i++)
+			gmm_operation_drain(guest, ranges[i].start, ranges[i].end - 1, false);
+	if (!(flags & GMM_INVALIDATE_FAULTS_GO_ON))
 		hold_faults(guest, kind, ranges, count, flags);
-		if (flags & GMM_INVALIDATE_SLOT)
-			for (i = 0; i < count; i++)
-				gmm_operation_drain(guest, ranges[i].start, ranges[i].end - 1,
-						    true);
-	}
 	gmm_step(GMM_STEP_INVALIDATE_CHANGING);
 	if (result)
 		*result = context.result;
 	return 0;
+}
+
+void gmm_invalidate_hold(struct gmm_guest *guest, const struct gmm_range *ranges, uint32_t count)
+{
+	uint32_t i;
+
+	hold_faults(guest, GMM_RANGE_GFN, ranges, count, GMM_INVALIDATE_SLOT);
+	for (i = 0; i < count; i++)
+		gmm_operation_drain(guest, ranges[i].start, ranges[i].end - 1, true);
 }
 
 int gmm_invalidate_begin(struct gmm_guest *guest, enum gmm_range_kind kind,

@@ -45,9 +45,9 @@ void gmm_invalidation_init(struct gmm_invalidation *invalidation);
 void gmm_invalidation_destroy(struct gmm_invalidation *invalidation);
 
 /*
- * Flags beside the public one. FAULTS_GO_ON: the change takes the pages one by one through their
- * states, so faults on others need not be held. SLOT: it is a slot that changes: operations wait,
- * and those under way are waited for.
+ * Flags beside the public one. FAULTS_GO_ON: faults are not held: the change takes the pages one by
+ * one through their states, or holds them later. SLOT: it is a slot that changes: operations that
+ * may wait are kept out, and those under way are waited for.
  */
 #define GMM_INVALIDATE_FAULTS_GO_ON 2u
 #define GMM_INVALIDATE_SLOT 4u
@@ -55,6 +55,11 @@ void gmm_invalidation_destroy(struct gmm_invalidation *invalidation);
 int gmm_invalidate_begin_flags(struct gmm_guest *guest, enum gmm_range_kind kind,
 			       const struct gmm_range *ranges, uint32_t count, uint32_t flags,
 			       struct gmm_invalidate_result *result);
+/*
+ * The second phase of a slot's change, which began with FAULTS_GO_ON | SLOT: from here on faults are
+ * held, and no operation is under way. Its end is without FAULTS_GO_ON.
+ */
+void gmm_invalidate_hold(struct gmm_guest *guest, const struct gmm_range *ranges, uint32_t count);
 void gmm_invalidate_end_flags(struct gmm_guest *guest, enum gmm_range_kind kind,
 			      const struct gmm_range *ranges, uint32_t count, uint32_t flags);
 

@@ -165,14 +165,30 @@ static void unlist_slot(struct gmm_guest *guest, struct gmm_slot *slot)
 	guest->slots.by_id[slot->config.id] = NULL;
 }
 
-static int begin_change(struct gmm_guest *guest, const struct gmm_range *ranges, uint32_t count)
+/*
+ * A change has two phases. In the first the range is unreachable for caches and operations, and no
+ * vCPU uses a frame of it, but faults are still served: the owner's change may have to wait for a
+ * vCPU that stands in one. In the second nothing is under way, and the result is published.
+ */
+static int begin_change(struct gmm_guest *guest, const struct gmm_range *ranges, uint32_t count,
+			const struct gmm_slot_config *old, const struct gmm_slot_config *now)
 {
 	int error = gmm_invalidate_begin_flags(guest, GMM_RANGE_GFN, ranges, count,
-					       GMM_INVALIDATE_SLOT, NULL);
+					       GMM_INVALIDATE_SLOT | GMM_INVALIDATE_FAULTS_GO_ON,
+					       NULL);
 
-	if (!error)
-		gmm_step(GMM_STEP_SLOT_INVALID);
-	return error;
+	if (error)
+		return error;
+	gmm_step(GMM_STEP_SLOT_INVALID);
+	error = tell_owner(guest, old, now);
+	if (error) {
+		gmm_invalidate_end_flags(guest, GMM_RANGE_GFN, ranges, count,
+					 GMM_INVALIDATE_SLOT | GMM_INVALIDATE_FAULTS_GO_ON);
+		return error;
+	}
+	gmm_invalidate_hold(guest, ranges, count);
+	gmm_step(GMM_STEP_SLOT_PUBLISH);
+	return 0;
 }
 
 static void end_change(struct gmm_guest *guest, const struct gmm_range *ranges, uint32_t count)
@@ -218,19 +234,15 @@ static int add_locked(struct gmm_guest *guest, struct gmm_slot *slot)
 	if (!error)
 		error = gmm_slot_table_prepare(guest, config);
 	if (!error)
-		error = begin_change(guest, &range, 1);
+		error = begin_change(guest, &range, 1, NULL, config);
 	if (error)
 		return error;
-	error = tell_owner(guest, NULL, config);
-	gmm_step(GMM_STEP_SLOT_PUBLISH);
-	if (!error) {
-		gmm_lock_invalidate(&guest->invalidation.lock);
-		list_slot(guest, slot);
-		gmm_unlock_invalidate(&guest->invalidation.lock);
-		gmm_fetch_add(&guest->slots.count, 1u);
-	}
+	gmm_lock_invalidate(&guest->invalidation.lock);
+	list_slot(guest, slot);
+	gmm_unlock_invalidate(&guest->invalidation.lock);
+	gmm_fetch_add(&guest->slots.count, 1u);
 	end_change(guest, &range, 1);
-	return error;
+	return 0;
 }
 
 int gmm_slot_add(struct gmm_guest *guest, const struct gmm_slot_config *config)
@@ -280,21 +292,17 @@ static void forget_range(struct gmm_guest *guest, const struct gmm_slot *slot, g
 static int remove_locked(struct gmm_guest *guest, struct gmm_slot *slot)
 {
 	struct gmm_range range = frames_of(slot->config.gfn, slot->config.count);
-	int error = begin_change(guest, &range, 1);
+	int error = begin_change(guest, &range, 1, &slot->config, NULL);
 
 	if (error)
 		return error;
-	error = tell_owner(guest, &slot->config, NULL);
-	gmm_step(GMM_STEP_SLOT_PUBLISH);
-	if (!error) {
-		forget_range(guest, slot, slot->config.gfn, slot->config.count);
-		gmm_lock_invalidate(&guest->invalidation.lock);
-		unlist_slot(guest, slot);
-		gmm_unlock_invalidate(&guest->invalidation.lock);
-		gmm_fetch_add(&guest->slots.count, (uint32_t)-1);
-	}
+	forget_range(guest, slot, slot->config.gfn, slot->config.count);
+	gmm_lock_invalidate(&guest->invalidation.lock);
+	unlist_slot(guest, slot);
+	gmm_unlock_invalidate(&guest->invalidation.lock);
+	gmm_fetch_add(&guest->slots.count, (uint32_t)-1);
 	end_change(guest, &range, 1);
-	return error;
+	return 0;
 }
 
 /* Runs `change` on a slot under slots.mutex. */
@@ -330,21 +338,15 @@ int gmm_slot_remove(struct gmm_guest *guest, uint32_t id)
 	return with_slot(guest, id, remove_change, 0);
 }
 
-/* Tables for the new place of each table there is, so that moving states cannot fail. */
-struct move_context {
-	struct gmm_guest *guest;
-	uint64_t distance; /* new frame less old, modulo 2^64 */
-};
-
-static int prepare_move(void *opaque, gmm_gfn_t gfn, uint64_t *entries, uint32_t count)
+/* Tables for a whole range, so that moving states into it cannot fail. */
+static int prepare_tables(struct gmm_guest *guest, gmm_gfn_t to, uint64_t count)
 {
-	struct move_context *context = opaque;
+	uint64_t i;
 
-	return gmm_stage2_populate(&context->guest->stage2, gfn + context->distance) &&
-			       gmm_stage2_populate(&context->guest->stage2,
-						   gfn + count - 1 + context->distance) ?
-		       0 :
-		       -GMM_ENOMEM;
+	for (i = 0; i < count; i += GMM_SOFT_TABLE_ENTRIES)
+		if (!gmm_stage2_populate(&guest->stage2, to + i))
+			return -GMM_ENOMEM;
+	return gmm_stage2_populate(&guest->stage2, to + count - 1) ? 0 : -GMM_ENOMEM;
 }
 
 static void move_page(struct gmm_guest *guest, gmm_gfn_t from, gmm_gfn_t to)
@@ -375,7 +377,6 @@ static int move_change(struct gmm_guest *guest, struct gmm_slot *slot, uint64_t 
 	struct gmm_slot_config now = slot->config;
 	gmm_gfn_t from = slot->config.gfn;
 	struct gmm_range ranges[2] = { frames_of(from, now.count), frames_of(gfn, now.count) };
-	struct move_context context = { .guest = guest, .distance = gfn - from };
 	int error;
 
 	now.gfn = gfn;
@@ -385,26 +386,21 @@ static int move_change(struct gmm_guest *guest, struct gmm_slot *slot, uint64_t 
 	if (is_taken(guest, slot, gfn, now.count))
 		return -GMM_EEXIST;
 	error = gmm_slot_table_prepare(guest, &now);
+	if (!error && gmm_slot_is_lazy(slot))
+		error = prepare_tables(guest, gfn, now.count);
 	if (!error)
-		error = begin_change(guest, ranges, 2);
+		error = begin_change(guest, ranges, 2, &slot->config, &now);
 	if (error)
 		return error;
 	if (gmm_slot_is_lazy(slot))
-		error = gmm_stage2_visit(&guest->stage2, from, now.count, prepare_move, &context);
-	if (!error)
-		error = tell_owner(guest, &slot->config, &now);
-	gmm_step(GMM_STEP_SLOT_PUBLISH);
-	if (!error) {
-		if (gmm_slot_is_lazy(slot))
-			move_pages(guest, from, gfn, now.count);
-		gmm_lock_invalidate(&guest->invalidation.lock);
-		unlist_slot(guest, slot);
-		slot->config = now;
-		list_slot(guest, slot);
-		gmm_unlock_invalidate(&guest->invalidation.lock);
-	}
+		move_pages(guest, from, gfn, now.count);
+	gmm_lock_invalidate(&guest->invalidation.lock);
+	unlist_slot(guest, slot);
+	slot->config = now;
+	list_slot(guest, slot);
+	gmm_unlock_invalidate(&guest->invalidation.lock);
 	end_change(guest, ranges, 2);
-	return error;
+	return 0;
 }
 
 int gmm_slot_move(struct gmm_guest *guest, uint32_t id, gmm_gfn_t gfn)
@@ -419,29 +415,24 @@ static int change_config(struct gmm_guest *guest, struct gmm_slot *slot,
 	uint64_t most = slot->config.count > now->count ? slot->config.count : now->count;
 	struct gmm_range range = frames_of(now->gfn, most);
 	struct gmm_dirty_map *old_log = slot->dirty;
-	int error = begin_change(guest, &range, 1);
+	int error = begin_change(guest, &range, 1, &slot->config, now);
 
 	if (error)
 		return error;
-	error = tell_owner(guest, &slot->config, now);
-	gmm_step(GMM_STEP_SLOT_PUBLISH);
-	if (!error) {
-		if (slot->config.count > now->count)
-			forget_range(guest, slot, now->gfn + now->count,
-				     slot->config.count - now->count);
-		/* A log that goes on keeps its bits; one that starts has its own. */
-		if (*log && old_log && (slot->config.flags & GMM_SLOT_LOG_DIRTY))
-			gmm_dirty_map_copy(*log, old_log);
-		gmm_lock_invalidate(&guest->invalidation.lock);
-		unlist_slot(guest, slot);
-		slot->config = *now;
-		slot->dirty = *log;
-		list_slot(guest, slot);
-		gmm_unlock_invalidate(&guest->invalidation.lock);
-		*log = old_log;
-	}
+	if (slot->config.count > now->count)
+		forget_range(guest, slot, now->gfn + now->count, slot->config.count - now->count);
+	/* A log that goes on keeps its bits; one that starts has its own. */
+	if (*log && old_log)
+		gmm_dirty_map_copy(*log, old_log);
+	gmm_lock_invalidate(&guest->invalidation.lock);
+	unlist_slot(guest, slot);
+	slot->config = *now;
+	slot->dirty = *log;
+	list_slot(guest, slot);
+	gmm_unlock_invalidate(&guest->invalidation.lock);
+	*log = old_log;
 	end_change(guest, &range, 1);
-	return error;
+	return 0;
 }
 
 static int resize_change(struct gmm_guest *guest, struct gmm_slot *slot, uint64_t count)
