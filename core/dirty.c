@@ -179,7 +179,8 @@ static int protect_resident(struct gmm_operation *operation, gmm_gfn_t gfn, uint
 
 int gmm_dirty_protect(struct gmm_operation *operation, gmm_gfn_t gfn, uint64_t count)
 {
-	static const struct gmm_page_filter writable = { .all = GMM_PAGE_WRITABLE };
+	/* Aging makes a page unwritable and leaves it dirty: it is to be clean too. */
+	static const struct gmm_page_filter written = { .any = GMM_PAGE_WRITABLE | GMM_PAGE_DIRTY };
 	struct gmm_guest *guest = operation->guest;
 	const struct gmm_stage2_ops *ops = guest->config.stage2_ops;
 	gmm_gfn_t last = gfn + count - 1;
@@ -190,7 +191,7 @@ int gmm_dirty_protect(struct gmm_operation *operation, gmm_gfn_t gfn, uint64_t c
 		return protect_resident(operation, gfn, count);
 	if (!ops || (ops->flags & GMM_STAGE2_LOGS_WRITES))
 		return 0;
-	while (!error && gmm_run_claim(operation, &gfn, last, &writable, true, &run)) {
+	while (!error && gmm_run_claim(operation, &gfn, last, &written, true, &run)) {
 		struct gmm_span span = gmm_run_span(operation, &run, 0, run.count);
 		uint32_t i;
 

@@ -255,7 +255,7 @@ static int discard_run(struct gmm_operation *operation, struct gmm_page_run *run
 
 static int discard_slot(struct gmm_operation *operation)
 {
-	static const struct gmm_page_filter any = { 0, 0 };
+	static const struct gmm_page_filter any = { 0 };
 	struct gmm_guest *guest = operation->guest;
 	struct gmm_range range = { operation->node.start, operation->node.last + 1 };
 	gmm_gfn_t gfn;

@@ -57,28 +57,22 @@ static void wake(struct fault *fault)
 		ops->wake(fault->guest->config.stage2_owner, &span);
 }
 
-/* Answers from the table (0), claims the page (1), or finds it busy (-GMM_EAGAIN). */
-static int look(struct fault *fault)
+/* Claims the page, or finds it busy (-GMM_EAGAIN) and asks to be woken. */
+static int claim(struct fault *fault)
 {
-	uint64_t seen = gmm_load_acquire(fault->entry);
+	uint64_t seen;
 
-	for (;;) {
-		if (seen & GMM_PAGE_BUSY) {
-			if (gmm_page_ask_wake(fault->entry))
-				return -GMM_EAGAIN;
-			seen = gmm_load_acquire(fault->entry);
-		} else if (suffices(seen, fault->access)) {
-			if ((seen & GMM_PAGE_YOUNG) ||
-			    gmm_compare_exchange(fault->entry, &seen, seen | GMM_PAGE_YOUNG))
-				return 0;
-		} else if (gmm_compare_exchange(fault->entry, &seen, seen | GMM_PAGE_BUSY)) {
+	do {
+		seen = gmm_page_try_claim(fault->entry);
+		if (!(seen & GMM_PAGE_BUSY)) {
 			fault->run.gfn = fault->gfn;
 			fault->run.entries = fault->entry;
 			fault->run.count = 1;
 			fault->run.values[0] = seen;
-			return 1;
+			return 0;
 		}
-	}
+	} while (!gmm_page_ask_wake(fault->entry));
+	return -GMM_EAGAIN;
 }
 
 /* Brings the contents of a claimed page. */
@@ -141,12 +135,20 @@ static int map(struct fault *fault)
 		gmm_count(fault->guest, faults_retried, 1);
 		return -GMM_EAGAIN;
 	}
-	if ((*value & GMM_PAGE_MAPPED) && (access & GMM_ACCESS_WRITE)) {
+	if ((*value & GMM_PAGE_MAPPED) && !suffices(*value, fault->access)) {
 		error = ops->unprotect(fault->guest->config.stage2_owner, &span);
 		gmm_count(fault->guest, faults_protect, 1);
 	} else {
+		/*
+		 * Also what the table says is mapped: the second of two faults on one page, or the
+		 * host has dropped the mapping behind our back (W9), and waking alone would not end
+		 * the fault.
+		 */
 		error = ops->map(fault->guest->config.stage2_owner, &span, access);
-		gmm_count(fault->guest, faults_mapped, 1);
+		if (*value & GMM_PAGE_MAPPED)
+			gmm_count(fault->guest, faults_fast, 1);
+		else
+			gmm_count(fault->guest, faults_mapped, 1);
 	}
 	gmm_step(GMM_STEP_FAULT_MAPPED);
 	gmm_operation_installed(&fault->operation);
@@ -172,17 +174,11 @@ static int finish(struct fault *fault, int error)
 
 static int serve_lazy(struct fault *fault)
 {
-	int answer = look(fault);
-	int error;
+	int error = claim(fault);
 
-	if (answer == -GMM_EAGAIN) {
+	if (error) {
 		gmm_count(fault->guest, faults_held, 1);
 		return GMM_FAULT_HELD;
-	}
-	if (!answer) {
-		gmm_count(fault->guest, faults_fast, 1);
-		wake(fault);
-		return 0;
 	}
 	gmm_step(GMM_STEP_FAULT_CLAIMED);
 	error = fill(fault);
@@ -342,7 +338,7 @@ static int populate_slot(struct gmm_operation *operation, uint32_t access, uint3
 	struct gmm_guest *guest = operation->guest;
 	gmm_gfn_t gfn = operation->node.start;
 	gmm_gfn_t last = operation->node.last;
-	static const struct gmm_page_filter any = { 0, 0 };
+	static const struct gmm_page_filter any = { 0 };
 	struct gmm_page_run run;
 	int error = 0;
 

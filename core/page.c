@@ -44,7 +44,8 @@ void gmm_pages_wake(struct gmm_guest *guest)
 
 static bool matches(uint64_t entry, const struct gmm_page_filter *filter)
 {
-	return (entry & filter->all) == filter->all && !(entry & filter->none);
+	return (entry & filter->all) == filter->all && !(entry & filter->none) &&
+	       (!filter->any || (entry & filter->any));
 }
 
 /* Claims an entry that matches. -GMM_EAGAIN: it is busy; -GMM_ENOENT: it does not match. */
@@ -216,7 +217,7 @@ int gmm_page_read(struct gmm_guest *guest, gmm_gfn_t gfn, void *buffer)
 	} else if (!(entry = gmm_stage2_populate(&guest->stage2, gfn))) {
 		error = -GMM_ENOMEM;
 	} else {
-		static const struct gmm_page_filter any = { 0, 0 };
+		static const struct gmm_page_filter any = { 0 };
 		gmm_gfn_t at = gfn;
 		uint64_t value;
 

@@ -35,11 +35,12 @@ void gmm_page_wait_free(struct gmm_guest *guest, uint64_t *entry);
 bool gmm_page_ask_wake(uint64_t *entry);
 
 /*
- * Which pages a claim is about: all bits of `all` set, none of `none`.
+ * Which pages a claim is about: all bits of `all` set, none of `none`, one of `any` at least.
  */
 struct gmm_page_filter {
 	uint64_t all;
 	uint64_t none;
+	uint64_t any; /* 0: no such condition */
 };
 
 /*

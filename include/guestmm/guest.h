@@ -59,7 +59,7 @@ struct gmm_guest_counters {
 	uint64_t range_waits;	      /* times somebody slept until a range ended */
 	uint64_t kicks;		      /* vCPUs told to leave guest mode */
 	uint64_t nonblocking_in_guest; /* non-blocking begins that found a vCPU in guest mode (P34) */
-	uint64_t faults_fast;	       /* faults answered by the table alone */
+	uint64_t faults_fast;	       /* faults on pages that were accessible by then */
 	uint64_t faults_filled;	       /* pages filled from source, zero or store */
 	uint64_t faults_mapped;	       /* resident pages mapped again (minor) */
 	uint64_t faults_protect;       /* write faults on protected pages */
