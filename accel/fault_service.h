@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
+/*
+ * Threads that answer the faults of vCPUs: they read userfaultfd events, find the frame, and call
+ * gmm_fault_serve(). They never wait for sections, kicks, invalidations or evictions (W2): a fault
+ * on a page that somebody is changing is held, and whoever changes it wakes the vCPU.
+ */
+#ifndef GMM_ACCEL_FAULT_SERVICE_H
+#define GMM_ACCEL_FAULT_SERVICE_H
+
+#include <guestmm/fault.h>
+
+#include "latency.h"
+#include "live_stage2.h"
+#include "userfault.h"
+
+struct gmm_fault_service;
+
+/* What the numbers below are kept for. */
+enum gmm_fault_service_kind {
+	GMM_FAULT_SERVICE_MISSING, /* no page */
+	GMM_FAULT_SERVICE_MINOR,   /* a page, not mapped for vCPUs */
+	GMM_FAULT_SERVICE_WP,	   /* a write to a protected page */
+	GMM_FAULT_SERVICE_KINDS,
+};
+
+struct gmm_fault_service_config {
+	struct gmm_guest *guest;
+	struct gmm_userfault *userfault; /* all three outlive the service */
+	struct gmm_live_stage2 *live;
+	uint32_t threads; /* 0 is 1 */
+	/*
+	 * Threads that are busy besides the service, usually the vCPUs: with fewer processors than
+	 * these and the service need, it never spins.
+	 */
+	uint32_t busy_threads;
+	/* How long to spin for the next event before sleeping, in ns; 0 chooses 50 us. */
+	uint32_t spin_ns;
+
+	/*
+	 * A fault that could not be served: an error of gmm_fault_serve(). The vCPU still waits;
+	 * the callee ends the run, or repairs and wakes. Called on a service thread; it must not
+	 * wait for vCPUs.
+	 */
+	void (*failed)(void *opaque, gmm_gfn_t gfn, uint32_t access, int error);
+	/*
+	 * Somebody freed, unmapped or moved registered memory without guestmm (W9). Repairs page
+	 * states; no change of mappings from here. NULL: it is only counted.
+	 */
+	void (*foreign)(void *opaque, const struct gmm_userfault_event *event);
+	void *opaque;
+
+	/* Instead of gmm_fault_serve(guest, ...), for tests; its first argument is `opaque`. */
+	int (*serve)(void *opaque, gmm_gfn_t gfn, uint32_t access);
+};
+
+struct gmm_fault_service_statistics {
+	struct {
+		/* From the moment the event was read until its page was served or held. */
+		struct gmm_latency latency;
+		uint64_t served;
+		uint64_t held;
+		uint64_t failed;
+	} kind[GMM_FAULT_SERVICE_KINDS];
+	uint64_t unknown; /* faults outside every slot: it was being removed */
+	uint64_t foreign; /* events of freed, unmapped or moved memory */
+	uint64_t batches; /* reads that gave events */
+	uint64_t sleeps;  /* times a thread went to sleep for lack of events */
+	uint64_t spins;	  /* times one waited by spinning, and it was worth it */
+};
+
+/* -GMM_EINVAL, -GMM_ENOMEM, -GMM_EIO (no thread or eventfd). */
+int gmm_fault_service_start(const struct gmm_fault_service_config *config,
+			    struct gmm_fault_service **service);
+/* Ends the threads; faults not yet read stay unserved. Not from a service thread. */
+void gmm_fault_service_stop(struct gmm_fault_service *service);
+/* Any thread, at any time before stop. */
+void gmm_fault_service_statistics(const struct gmm_fault_service *service,
+				  struct gmm_fault_service_statistics *statistics);
+
+#endif

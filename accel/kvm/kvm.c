@@ -1,0 +1,292 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
+/* accel/kvm: the VM. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include <guestmm/guest.h>
+
+#include "kvm_impl.h"
+
+#include "../userfault.h"
+
+#define RING_ENTRIES_DEFAULT 65536u
+#define RING_ENTRIES_MIN 1024u
+
+static int open_kvm(char *text)
+{
+	int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+
+	if (kvm >= 0) {
+		if (ioctl(kvm, KVM_GET_API_VERSION, 0) == KVM_API_VERSION)
+			return kvm;
+		snprintf(text, GMM_ACCEL_TEXT_BYTES,
+			 "/dev/kvm has another version than %d: use --accel process",
+			 KVM_API_VERSION);
+		close(kvm);
+		return -1;
+	}
+	if (errno == EACCES || errno == EPERM)
+		snprintf(text, GMM_ACCEL_TEXT_BYTES,
+			 "/dev/kvm is not accessible to this user: give access (group kvm, or run "
+			 "as root), or use --accel process");
+	else if (errno == ENOENT || errno == ENODEV || errno == ENXIO)
+		snprintf(text, GMM_ACCEL_TEXT_BYTES,
+			 "/dev/kvm is missing: load the kvm module of this machine (in a VM: turn "
+			 "nested virtualization on), or use --accel process");
+	else
+		snprintf(text, GMM_ACCEL_TEXT_BYTES,
+			 "/dev/kvm cannot be opened (%s): use --accel process", strerror(errno));
+	return -1;
+}
+
+/* What cannot be done without. */
+static int check_capabilities(int kvm, char *text)
+{
+	static const struct {
+		int number;
+		const char *name;
+	} needed[] = {
+		{ KVM_CAP_USER_MEMORY, "user memory" },
+		{ KVM_CAP_SYNC_MMU, "MMU notifiers" },
+		{ KVM_CAP_IMMEDIATE_EXIT, "immediate exit" },
+		{ KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2, "manual clearing of the dirty log" },
+		{ KVM_CAP_READONLY_MEM, "read-only slots" },
+	};
+	size_t i;
+
+	for (i = 0; i < sizeof(needed) / sizeof(needed[0]); i++) {
+		if (ioctl(kvm, KVM_CHECK_EXTENSION, needed[i].number) > 0)
+			continue;
+		snprintf(text, GMM_ACCEL_TEXT_BYTES,
+			 "KVM here has no %s: use Linux 5.4 or newer, or --accel process",
+			 needed[i].name);
+		return -GMM_ENOSYS;
+	}
+	return 0;
+}
+
+static int kvm_probe(char reason[GMM_ACCEL_TEXT_BYTES])
+{
+	int kvm = open_kvm(reason);
+	int error;
+
+	if (kvm < 0)
+		return -GMM_ENOSYS;
+	error = check_capabilities(kvm, reason);
+	close(kvm);
+	return error;
+}
+
+static int enable(int vm, uint32_t capability, uint64_t argument)
+{
+	struct kvm_enable_cap request = { .cap = capability, .args = { argument } };
+
+	return ioctl(vm, KVM_ENABLE_CAP, &request);
+}
+
+static int enable_ring(struct gmm_accel *accel, char *text)
+{
+	uint32_t capability = KVM_CAP_DIRTY_LOG_RING_ACQ_REL;
+	uint32_t entries = accel->config.dirty_ring_entries;
+	int most = ioctl(accel->vm, KVM_CHECK_EXTENSION, capability);
+
+	if (most <= 0) {
+		capability = KVM_CAP_DIRTY_LOG_RING;
+		most = ioctl(accel->vm, KVM_CHECK_EXTENSION, capability);
+	}
+	if (most <= 0) {
+		snprintf(text, GMM_ACCEL_TEXT_BYTES,
+			 "KVM here has no dirty ring: use Linux 5.11 or newer, or --dirty bitmap");
+		return -GMM_ENOSYS;
+	}
+	most /= (int)sizeof(struct kvm_dirty_gfn);
+	if (!entries)
+		entries = (uint32_t)most < RING_ENTRIES_DEFAULT ? (uint32_t)most :
+								  RING_ENTRIES_DEFAULT;
+	if (entries & (entries - 1) || entries < RING_ENTRIES_MIN || entries > (uint32_t)most) {
+		snprintf(text, GMM_ACCEL_TEXT_BYTES,
+			 "a dirty ring of %u entries is refused: give a power of two from %u to %d",
+			 entries, RING_ENTRIES_MIN, most);
+		return -GMM_EINVAL;
+	}
+	if (enable(accel->vm, capability, (uint64_t)entries * sizeof(struct kvm_dirty_gfn))) {
+		snprintf(text, GMM_ACCEL_TEXT_BYTES,
+			 "KVM refuses a dirty ring of %u entries (%s): use --dirty bitmap", entries,
+			 strerror(errno));
+		return -GMM_EIO;
+	}
+	accel->ring_entries = entries;
+	return 0;
+}
+
+static int configure(struct gmm_accel *accel, char *text)
+{
+	int quirks = ioctl(accel->vm, KVM_CHECK_EXTENSION, KVM_CAP_DISABLE_QUIRKS2);
+	int slots = ioctl(accel->vm, KVM_CHECK_EXTENSION, KVM_CAP_NR_MEMSLOTS);
+
+	accel->slots_max = slots > 0 ? (uint32_t)slots : 32;
+	if (accel->slots_max > GMM_SLOTS_MAX)
+		accel->slots_max = GMM_SLOTS_MAX;
+	accel->slots = calloc(accel->slots_max, sizeof(struct kvm_slot *));
+	if (!accel->slots) {
+		snprintf(text, GMM_ACCEL_TEXT_BYTES, "out of memory for the table of slots");
+		return -GMM_ENOMEM;
+	}
+	/* With the quirk, removing any slot makes the guest fault all its pages in again. */
+	if (quirks > 0 && quirks & KVM_X86_QUIRK_SLOT_ZAP_ALL)
+		enable(accel->vm, KVM_CAP_DISABLE_QUIRKS2, KVM_X86_QUIRK_SLOT_ZAP_ALL);
+	if (accel->config.dirty == GMM_ACCEL_DIRTY_RING)
+		return enable_ring(accel, text);
+	if (enable(accel->vm, KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2,
+		   KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE)) {
+		snprintf(text, GMM_ACCEL_TEXT_BYTES,
+			 "KVM refuses manual clearing of the dirty log (%s): use --accel process",
+			 strerror(errno));
+		return -GMM_EIO;
+	}
+	return 0;
+}
+
+static int map_pages(void *owner, const struct gmm_span *span, uint32_t access)
+{
+	return gmm_live_stage2_map(&((struct gmm_accel *)owner)->live, span, access);
+}
+
+static int unmap_pages(void *owner, const struct gmm_span *span)
+{
+	return gmm_live_stage2_unmap(&((struct gmm_accel *)owner)->live, span);
+}
+
+static int protect_pages(void *owner, const struct gmm_span *span)
+{
+	return gmm_live_stage2_protect(&((struct gmm_accel *)owner)->live, span);
+}
+
+static int unprotect_pages(void *owner, const struct gmm_span *span)
+{
+	return gmm_live_stage2_unprotect(&((struct gmm_accel *)owner)->live, span);
+}
+
+static void wake_pages(void *owner, const struct gmm_span *span)
+{
+	gmm_live_stage2_wake(&((struct gmm_accel *)owner)->live, span);
+}
+
+static void kvm_destroy(struct gmm_accel *accel)
+{
+	if (accel->vm >= 0)
+		close(accel->vm);
+	if (accel->kvm >= 0)
+		close(accel->kvm);
+	kvm_slots_free(accel);
+	gmm_live_stage2_destroy(&accel->live);
+	pthread_mutex_destroy(&accel->lock);
+	free(accel);
+}
+
+static int open_vm(struct gmm_accel *accel, char *text)
+{
+	int run_bytes, error;
+
+	accel->kvm = open_kvm(text);
+	if (accel->kvm < 0)
+		return -GMM_ENOSYS;
+	error = check_capabilities(accel->kvm, text);
+	if (error)
+		return error;
+	accel->vm = ioctl(accel->kvm, KVM_CREATE_VM, 0);
+	run_bytes = ioctl(accel->kvm, KVM_GET_VCPU_MMAP_SIZE, 0);
+	if (accel->vm < 0 || run_bytes <= 0) {
+		snprintf(text, GMM_ACCEL_TEXT_BYTES,
+			 "KVM cannot create a virtual machine (%s): use --accel process",
+			 strerror(errno));
+		return -GMM_EIO;
+	}
+	accel->run_bytes = (size_t)run_bytes;
+	return configure(accel, text);
+}
+
+static int kvm_create(const struct gmm_accel_config *config, struct gmm_accel **accel,
+		      char text[GMM_ACCEL_TEXT_BYTES])
+{
+	struct gmm_accel *made;
+	int error;
+
+	if (config->vcpus < 1 || config->vcpus > GUEST_VCPUS_MAX) {
+		snprintf(text, GMM_ACCEL_TEXT_BYTES, "%u vCPUs are refused: give 1 to %u",
+			 config->vcpus, GUEST_VCPUS_MAX);
+		return -GMM_EINVAL;
+	}
+	if (config->userfault &&
+	    !(gmm_userfault_abilities(config->userfault) & GMM_USERFAULT_KERNEL)) {
+		snprintf(text, GMM_ACCEL_TEXT_BYTES,
+			 "this userfaultfd does not get KVM's faults: run as root (CAP_SYS_PTRACE) "
+			 "or set vm.unprivileged_userfaultfd=1");
+		return -GMM_EINVAL;
+	}
+	made = calloc(1, sizeof(*made));
+	if (!made || gmm_live_stage2_init(&made->live, config->userfault, true)) {
+		free(made);
+		snprintf(text, GMM_ACCEL_TEXT_BYTES, "out of memory");
+		return -GMM_ENOMEM;
+	}
+	pthread_mutex_init(&made->lock, NULL);
+	made->config = *config;
+	made->kvm = -1;
+	made->vm = -1;
+	made->stage2_ops = (struct gmm_stage2_ops){
+		.version = GMM_STAGE2_OPS_VERSION,
+		.flags = GMM_STAGE2_LOGS_WRITES | gmm_live_stage2_flags(&made->live),
+		.name = "kvm",
+		.map = map_pages,
+		.unmap = unmap_pages,
+		.protect = protect_pages,
+		.unprotect = unprotect_pages,
+		.wake = wake_pages,
+		.collect_dirty = kvm_collect_dirty,
+		.slot_change = kvm_slot_change,
+	};
+	error = open_vm(made, text);
+	if (error) {
+		kvm_destroy(made);
+		return error;
+	}
+	*accel = made;
+	return 0;
+}
+
+static void kvm_stage2(struct gmm_accel *accel, struct gmm_accel_stage2 *stage2)
+{
+	stage2->ops = &accel->stage2_ops;
+	stage2->owner = accel;
+	stage2->live = &accel->live;
+}
+
+static void *kvm_vcpu_address(struct gmm_accel *accel, gmm_gpa_t gpa, uint64_t bytes)
+{
+	return NULL;
+}
+
+static void kvm_vcpu_address_release(struct gmm_accel *accel, void *address, uint64_t bytes)
+{
+}
+
+const struct gmm_accel_ops gmm_accel_kvm = {
+	.name = "kvm",
+	.probe = kvm_probe,
+	.create = kvm_create,
+	.destroy = kvm_destroy,
+	.stage2 = kvm_stage2,
+	.vcpu_address = kvm_vcpu_address,
+	.vcpu_address_release = kvm_vcpu_address_release,
+	.vcpu_create = kvm_vcpu_create,
+	.vcpu_destroy = kvm_vcpu_destroy,
+	.vcpu_set_frame = kvm_vcpu_set_frame,
+	.vcpu_run = kvm_vcpu_run,
+	.vcpu_kick = kvm_vcpu_kick,
+};

@@ -1,0 +1,306 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
+#include "live_stage2.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include <guestmm/memory.h>
+#include <guestmm/slot.h>
+
+#include "userfault.h"
+
+#define PAGE_SHIFT 12
+
+static bool is_lazy(const struct gmm_memory_ops *ops)
+{
+	return ops && ops->flags & GMM_MEMORY_LAZY;
+}
+
+static bool is_shared(const struct gmm_memory_ops *ops)
+{
+	return ops && ops->flags & GMM_MEMORY_AGEABLE;
+}
+
+static uint32_t abilities(const struct gmm_live_stage2 *live)
+{
+	return live->userfault ? gmm_userfault_abilities(live->userfault) : 0;
+}
+
+int gmm_live_stage2_init(struct gmm_live_stage2 *live, struct gmm_userfault *userfault,
+			 bool logs_writes)
+{
+	memset(live, 0, sizeof(*live));
+	live->userfault = userfault;
+	live->logs_writes = logs_writes;
+	return pthread_rwlock_init(&live->lock, NULL) ? -GMM_ENOMEM : 0;
+}
+
+void gmm_live_stage2_destroy(struct gmm_live_stage2 *live)
+{
+	pthread_rwlock_destroy(&live->lock);
+	free(live->ranges);
+	live->ranges = NULL;
+}
+
+uint32_t gmm_live_stage2_flags(const struct gmm_live_stage2 *live)
+{
+	return abilities(live) & GMM_USERFAULT_SHARED_WP ? GMM_STAGE2_MAPS_PROTECTED : 0;
+}
+
+/* What a slot's range has to be registered for. -GMM_EOPNOTSUPP: this cannot be had. */
+static int choose_modes(const struct gmm_live_stage2 *live, const struct gmm_slot_info *slot,
+			uint32_t *modes)
+{
+	uint32_t can = abilities(live);
+
+	*modes = 0;
+	/*
+	 * Memory that is there from the start never faults, so nobody but KVM sees what is written.
+	 */
+	if (!is_lazy(slot->memory_ops))
+		return live->logs_writes ||
+				       !(slot->flags & (GMM_SLOT_LOG_DIRTY | GMM_SLOT_READ_ONLY)) ?
+			       0 :
+			       -GMM_EOPNOTSUPP;
+	if (!live->userfault)
+		return -GMM_EOPNOTSUPP;
+	if (!is_shared(slot->memory_ops)) {
+		*modes = GMM_USERFAULT_MISSING | GMM_USERFAULT_WP;
+		return can & GMM_USERFAULT_PRIVATE_WP ? 0 : -GMM_EOPNOTSUPP;
+	}
+	*modes = GMM_USERFAULT_MISSING | GMM_USERFAULT_MINOR;
+	if (can & GMM_USERFAULT_SHARED_WP)
+		*modes |= GMM_USERFAULT_WP;
+	return can & GMM_USERFAULT_SHARED ? 0 : -GMM_EOPNOTSUPP;
+}
+
+/* Index of the first range that ends after `hva`. */
+static uint32_t lower_bound(const struct gmm_live_stage2 *live, gmm_hva_t hva)
+{
+	uint32_t low = 0, high = live->count, middle;
+
+	while (low < high) {
+		middle = low + (high - low) / 2;
+		if (live->ranges[middle].hva + live->ranges[middle].bytes <= hva)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+static int reserve_one(struct gmm_live_stage2 *live)
+{
+	uint32_t capacity = live->capacity ? live->capacity * 2 : 16;
+	struct gmm_live_range *more;
+
+	if (live->count < live->capacity)
+		return 0;
+	more = realloc(live->ranges, capacity * sizeof(*more));
+	if (!more)
+		return -GMM_ENOMEM;
+	live->ranges = more;
+	live->capacity = capacity;
+	return 0;
+}
+
+static void take_out(struct gmm_live_stage2 *live, uint32_t index)
+{
+	live->count--;
+	memmove(&live->ranges[index], &live->ranges[index + 1],
+		(live->count - index) * sizeof(live->ranges[0]));
+}
+
+static void put_in(struct gmm_live_stage2 *live, const struct gmm_live_range *range)
+{
+	uint32_t index = lower_bound(live, range->hva);
+
+	memmove(&live->ranges[index + 1], &live->ranges[index],
+		(live->count - index) * sizeof(live->ranges[0]));
+	live->ranges[index] = *range;
+	live->count++;
+}
+
+static bool overlaps(const struct gmm_live_stage2 *live, const struct gmm_live_range *range,
+		     uint32_t but_slot)
+{
+	uint32_t i;
+
+	for (i = lower_bound(live, range->hva); i < live->count; i++) {
+		if (live->ranges[i].hva >= range->hva + range->bytes)
+			return false;
+		if (live->ranges[i].slot != but_slot)
+			return true;
+	}
+	return false;
+}
+
+static int find_slot(const struct gmm_live_stage2 *live, const struct gmm_slot_info *slot)
+{
+	uint32_t i = lower_bound(live, slot->hva);
+
+	if (i < live->count && live->ranges[i].hva == slot->hva && live->ranges[i].slot == slot->id)
+		return (int)i;
+	return -1;
+}
+
+/* Brings the registration from what `old` (or NULL) needs to what `now` (or NULL) needs. */
+static int change_registration(struct gmm_live_stage2 *live, const struct gmm_live_range *old,
+			       const struct gmm_live_range *now)
+{
+	bool same_place = old && now && old->hva == now->hva && old->bytes == now->bytes;
+	int error;
+
+	if (same_place && old->modes == now->modes)
+		return 0;
+	if (now && now->modes) {
+		error = gmm_userfault_register(live->userfault, now->hva, now->bytes, now->modes);
+		if (error)
+			return error == -GMM_ENOMEM ? error : -GMM_EIO;
+	}
+	/*
+	 * What the old range had and the new one has not. The memory may have been unmapped
+	 * already.
+	 */
+	if (old && old->modes) {
+		if (!now || !now->modes || old->hva >= now->hva + now->bytes ||
+		    now->hva >= old->hva + old->bytes) {
+			gmm_userfault_unregister(live->userfault, old->hva, old->bytes);
+		} else if (old->hva == now->hva && old->bytes > now->bytes) {
+			gmm_userfault_unregister(live->userfault, now->hva + now->bytes,
+						 old->bytes - now->bytes);
+		}
+	}
+	return 0;
+}
+
+int gmm_live_stage2_slot_change(struct gmm_live_stage2 *live, const struct gmm_slot_info *old,
+				const struct gmm_slot_info *now)
+{
+	struct gmm_live_range before, after;
+	int index = -1, error = 0;
+
+	pthread_rwlock_wrlock(&live->lock);
+	if (old->count) {
+		index = find_slot(live, old);
+		if (index >= 0)
+			before = live->ranges[index];
+	}
+	if (now->count) {
+		after = (struct gmm_live_range){
+			.hva = now->hva,
+			.bytes = now->count << PAGE_SHIFT,
+			.gfn = now->gfn,
+			.slot = now->id,
+		};
+		error = choose_modes(live, now, &after.modes);
+		if (!error && overlaps(live, &after, index >= 0 ? now->id : UINT32_MAX))
+			error = -GMM_EEXIST;
+		if (!error)
+			error = reserve_one(live);
+	}
+	if (!error)
+		error = change_registration(live, index >= 0 ? &before : NULL,
+					    now->count ? &after : NULL);
+	if (!error && index >= 0)
+		take_out(live, (uint32_t)index);
+	if (!error && now->count)
+		put_in(live, &after);
+	pthread_rwlock_unlock(&live->lock);
+	return error;
+}
+
+bool gmm_live_stage2_find(struct gmm_live_stage2 *live, gmm_hva_t hva, struct gmm_live_range *range,
+			  gmm_gfn_t *gfn)
+{
+	bool found;
+	uint32_t i;
+
+	pthread_rwlock_rdlock(&live->lock);
+	i = lower_bound(live, hva);
+	found = i < live->count && live->ranges[i].hva <= hva;
+	if (found) {
+		*range = live->ranges[i];
+		*gfn = range->gfn + ((hva - range->hva) >> PAGE_SHIFT);
+	}
+	pthread_rwlock_unlock(&live->lock);
+	return found;
+}
+
+static uint64_t span_bytes(const struct gmm_span *span)
+{
+	return span->count << PAGE_SHIFT;
+}
+
+static int stage2_error(int error)
+{
+	return error == 0 || error == -GMM_EAGAIN ? error : -GMM_EIO;
+}
+
+/*
+ * Without write-protection of this memory nothing stops a write: the caller was told by the flags
+ * (GMM_STAGE2_MAPS_PROTECTED) or by the slot's refusal.
+ */
+static bool can_protect(const struct gmm_live_stage2 *live, const struct gmm_span *span)
+{
+	uint32_t need = is_shared(span->memory_ops) ? GMM_USERFAULT_SHARED_WP :
+						      GMM_USERFAULT_PRIVATE_WP;
+
+	return is_lazy(span->memory_ops) && abilities(live) & need;
+}
+
+int gmm_live_stage2_map(struct gmm_live_stage2 *live, const struct gmm_span *span, uint32_t access)
+{
+	bool writable = access & GMM_ACCESS_WRITE;
+	uint32_t flags = !writable && can_protect(live, span) ? GMM_USERFAULT_PROTECTED : 0;
+	uint64_t present = 0;
+	int error;
+
+	if (!is_lazy(span->memory_ops))
+		return 0;
+	if (!is_shared(span->memory_ops)) {
+		if (writable)
+			return gmm_live_stage2_unprotect(live, span);
+		gmm_live_stage2_wake(live, span);
+		return 0;
+	}
+	error = gmm_userfault_continue(live->userfault, span->hva, span_bytes(span), flags,
+				       &present);
+	/* A page that was mapped already may be so write-protected. */
+	if (!error && writable && present && can_protect(live, span))
+		error = gmm_userfault_unprotect(live->userfault, span->hva, span_bytes(span), 0);
+	return stage2_error(error);
+}
+
+int gmm_live_stage2_unmap(struct gmm_live_stage2 *live, const struct gmm_span *span)
+{
+	if (!is_lazy(span->memory_ops) || !is_shared(span->memory_ops))
+		return -GMM_EOPNOTSUPP;
+	return madvise((void *)(uintptr_t)span->hva, span_bytes(span), MADV_DONTNEED) ? -GMM_EIO :
+											0;
+}
+
+int gmm_live_stage2_protect(struct gmm_live_stage2 *live, const struct gmm_span *span)
+{
+	if (!can_protect(live, span))
+		return -GMM_EOPNOTSUPP;
+	return stage2_error(gmm_userfault_protect(live->userfault, span->hva, span_bytes(span)));
+}
+
+int gmm_live_stage2_unprotect(struct gmm_live_stage2 *live, const struct gmm_span *span)
+{
+	if (!can_protect(live, span)) {
+		gmm_live_stage2_wake(live, span);
+		return 0;
+	}
+	return stage2_error(
+		gmm_userfault_unprotect(live->userfault, span->hva, span_bytes(span), 0));
+}
+
+void gmm_live_stage2_wake(struct gmm_live_stage2 *live, const struct gmm_span *span)
+{
+	/* It fails only when nobody can wait there any more: the range is gone. */
+	if (live->userfault)
+		gmm_userfault_wake(live->userfault, span->hva, span_bytes(span));
+}

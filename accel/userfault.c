@@ -1,0 +1,435 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
+#include "userfault.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "linux_uapi.h"
+
+#define PAGE_BYTES 4096u
+#define READ_BATCH 32
+
+struct gmm_userfault {
+	int descriptor;
+	uint32_t abilities;
+};
+
+/* Abilities and the features that they are made of. */
+static const struct {
+	uint32_t ability;
+	uint64_t features;
+	const char *name;
+	const char *since;
+} ability_table[] = {
+	{ GMM_USERFAULT_SHARED, UFFD_FEATURE_MISSING_SHMEM | UFFD_FEATURE_MINOR_SHMEM,
+	  "faults on shared memory", "5.14" },
+	{ GMM_USERFAULT_SHARED_WP,
+	  UFFD_FEATURE_PAGEFAULT_FLAG_WP | UFFD_FEATURE_WP_HUGETLBFS_SHMEM |
+		  UFFD_FEATURE_WP_UNPOPULATED,
+	  "write-protection of shared memory", "6.4" },
+	{ GMM_USERFAULT_PRIVATE_WP, UFFD_FEATURE_PAGEFAULT_FLAG_WP,
+	  "write-protection of private memory", "5.7" },
+	{ GMM_USERFAULT_EVENTS,
+	  UFFD_FEATURE_EVENT_REMOVE | UFFD_FEATURE_EVENT_UNMAP | UFFD_FEATURE_EVENT_REMAP,
+	  "events of changed mappings", "4.11" },
+};
+
+#define ABILITIES (sizeof(ability_table) / sizeof(ability_table[0]))
+
+static int error_of(int error)
+{
+	switch (error) {
+	case EAGAIN:
+		return -GMM_EAGAIN;
+	case ENOENT:
+	case ESRCH:
+		return -GMM_ENOENT;
+	case EFAULT:
+		return -GMM_EFAULT;
+	case ENOMEM:
+	case ENOSPC:
+		return -GMM_ENOMEM;
+	case EBUSY:
+		return -GMM_EBUSY;
+	case EINVAL:
+		return -GMM_EINVAL;
+	default:
+		return -GMM_EIO;
+	}
+}
+
+static int open_by_device(void)
+{
+	int device = open("/dev/userfaultfd", O_RDWR | O_CLOEXEC);
+	int descriptor, error;
+
+	if (device < 0)
+		return -1;
+	descriptor = ioctl(device, USERFAULTFD_IOC_NEW, O_CLOEXEC | O_NONBLOCK);
+	error = errno;
+	close(device);
+	errno = error;
+	return descriptor;
+}
+
+/*
+ * Sets *kernel to whether it also gets faults of the kernel. errno on failure is the system call's.
+ */
+static int open_descriptor(bool need_kernel, bool *kernel)
+{
+	int descriptor = syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+	int error = errno;
+
+	*kernel = true;
+	if (descriptor < 0)
+		descriptor = open_by_device();
+	if (descriptor < 0 && !need_kernel && error == EPERM) {
+		*kernel = false;
+		descriptor = syscall(SYS_userfaultfd, O_CLOEXEC | O_NONBLOCK | UFFD_USER_MODE_ONLY);
+	}
+	if (descriptor < 0)
+		errno = error;
+	return descriptor;
+}
+
+static int refuse(char *text, int error)
+{
+	if (error == ENOSYS)
+		snprintf(
+			text, GMM_ACCEL_TEXT_BYTES,
+			"userfaultfd is not in this kernel: use one built with CONFIG_USERFAULTFD");
+	else if (error == EPERM || error == EACCES)
+		snprintf(text, GMM_ACCEL_TEXT_BYTES,
+			 "userfaultfd is not allowed for this user: run as root (CAP_SYS_PTRACE), "
+			 "give access to /dev/userfaultfd, or set vm.unprivileged_userfaultfd=1");
+	else
+		snprintf(text, GMM_ACCEL_TEXT_BYTES, "userfaultfd cannot be opened: %s",
+			 strerror(error));
+	return error == EMFILE || error == ENFILE || error == ENOMEM ? -GMM_EIO : -GMM_ENOSYS;
+}
+
+/* The features a kernel has can be asked only on a descriptor that is then used up. */
+static int ask_features(bool need_kernel, uint64_t *features)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	bool kernel;
+	int descriptor = open_descriptor(need_kernel, &kernel);
+	int error = 0;
+
+	if (descriptor < 0)
+		return errno;
+	if (ioctl(descriptor, UFFDIO_API, &api))
+		error = errno;
+	close(descriptor);
+	*features = api.features;
+	return error;
+}
+
+static int choose_features(uint32_t required, uint32_t wanted, uint64_t have, uint32_t *abilities,
+			   uint64_t *features, char *text)
+{
+	size_t i;
+
+	for (i = 0; i < ABILITIES; i++) {
+		uint32_t ability = ability_table[i].ability;
+
+		if (!((required | wanted) & ability))
+			continue;
+		if ((have & ability_table[i].features) == ability_table[i].features) {
+			*abilities |= ability;
+			*features |= ability_table[i].features;
+		} else if (required & ability) {
+			snprintf(text, GMM_ACCEL_TEXT_BYTES,
+				 "userfaultfd of this kernel has no %s: use Linux %s or newer",
+				 ability_table[i].name, ability_table[i].since);
+			return -GMM_ENOSYS;
+		}
+	}
+	return 0;
+}
+
+int gmm_userfault_open(uint32_t required, uint32_t wanted, struct gmm_userfault **userfault,
+		       char text[GMM_ACCEL_TEXT_BYTES])
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	bool need_kernel = required & GMM_USERFAULT_KERNEL;
+	struct gmm_userfault *made;
+	uint64_t have = 0, features = 0;
+	uint32_t abilities = 0;
+	bool kernel = false;
+	int error;
+
+	error = ask_features(need_kernel, &have);
+	if (error)
+		return refuse(text, error);
+	error = choose_features(required, wanted, have, &abilities, &features, text);
+	if (error)
+		return error;
+	api.features = features;
+	made = calloc(1, sizeof(*made));
+	if (!made)
+		return refuse(text, ENOMEM);
+	made->descriptor = open_descriptor(need_kernel, &kernel);
+	if (made->descriptor < 0 || ioctl(made->descriptor, UFFDIO_API, &api)) {
+		error = refuse(text, errno);
+		gmm_userfault_close(made);
+		return error;
+	}
+	made->abilities = abilities | (kernel ? GMM_USERFAULT_KERNEL : 0);
+	*userfault = made;
+	return 0;
+}
+
+void gmm_userfault_close(struct gmm_userfault *userfault)
+{
+	if (!userfault)
+		return;
+	if (userfault->descriptor >= 0)
+		close(userfault->descriptor);
+	free(userfault);
+}
+
+uint32_t gmm_userfault_abilities(const struct gmm_userfault *userfault)
+{
+	return userfault->abilities;
+}
+
+int gmm_userfault_descriptor(const struct gmm_userfault *userfault)
+{
+	return userfault->descriptor;
+}
+
+int gmm_userfault_register(struct gmm_userfault *userfault, gmm_hva_t start, uint64_t bytes,
+			   uint32_t modes)
+{
+	struct uffdio_register request = { .range = { .start = start, .len = bytes } };
+
+	if (modes & GMM_USERFAULT_MISSING)
+		request.mode |= UFFDIO_REGISTER_MODE_MISSING;
+	if (modes & GMM_USERFAULT_MINOR)
+		request.mode |= UFFDIO_REGISTER_MODE_MINOR;
+	if (modes & GMM_USERFAULT_WP)
+		request.mode |= UFFDIO_REGISTER_MODE_WP;
+	return ioctl(userfault->descriptor, UFFDIO_REGISTER, &request) ? error_of(errno) : 0;
+}
+
+int gmm_userfault_unregister(struct gmm_userfault *userfault, gmm_hva_t start, uint64_t bytes)
+{
+	struct uffdio_range range = { .start = start, .len = bytes };
+
+	return ioctl(userfault->descriptor, UFFDIO_UNREGISTER, &range) ? error_of(errno) : 0;
+}
+
+enum fill_kind {
+	FILL_CONTINUE,
+	FILL_COPY,
+	FILL_ZERO
+};
+
+struct fill {
+	enum fill_kind kind;
+	gmm_hva_t start;
+	uint64_t bytes;
+	const char *source;
+	uint32_t flags;
+};
+
+/* One ioctl. Returns 0 or errno; *done is what was filled, also when it did not do all. */
+static int fill_once(int descriptor, const struct fill *fill, uint64_t *done)
+{
+	bool no_wake = fill->flags & GMM_USERFAULT_NO_WAKE;
+	bool protect = fill->flags & GMM_USERFAULT_PROTECTED;
+	int64_t progress = 0;
+	int error = 0;
+
+	if (fill->kind == FILL_CONTINUE) {
+		struct uffdio_continue request = {
+			.range = { .start = fill->start, .len = fill->bytes },
+			.mode = (no_wake ? UFFDIO_CONTINUE_MODE_DONTWAKE : 0) |
+				(protect ? UFFDIO_CONTINUE_MODE_WP : 0),
+		};
+
+		error = ioctl(descriptor, UFFDIO_CONTINUE, &request) ? errno : 0;
+		progress = request.mapped;
+	} else if (fill->kind == FILL_COPY) {
+		struct uffdio_copy request = {
+			.dst = fill->start,
+			.src = (uintptr_t)fill->source,
+			.len = fill->bytes,
+			.mode = (no_wake ? UFFDIO_COPY_MODE_DONTWAKE : 0) |
+				(protect ? UFFDIO_COPY_MODE_WP : 0),
+		};
+
+		error = ioctl(descriptor, UFFDIO_COPY, &request) ? errno : 0;
+		progress = request.copy;
+	} else {
+		struct uffdio_zeropage request = {
+			.range = { .start = fill->start, .len = fill->bytes },
+			.mode = no_wake ? UFFDIO_ZEROPAGE_MODE_DONTWAKE : 0,
+		};
+
+		error = ioctl(descriptor, UFFDIO_ZEROPAGE, &request) ? errno : 0;
+		progress = request.zeropage;
+	}
+	*done = progress > 0 ? (uint64_t)progress : 0;
+	return error;
+}
+
+static int fill_all(struct gmm_userfault *userfault, struct fill fill, uint64_t *present)
+{
+	uint64_t done, step;
+	int error;
+
+	if (present)
+		*present = 0;
+	if (fill.bytes == 0 || (fill.start | fill.bytes) % PAGE_BYTES)
+		return -GMM_EINVAL;
+	while (fill.bytes) {
+		error = fill_once(userfault->descriptor, &fill, &done);
+		if (error == 0)
+			return 0;
+		step = done;
+		if (done == 0) {
+			/* What stopped it is at the first page. */
+			if (error != EEXIST)
+				return error_of(error);
+			if (present)
+				(*present)++;
+			if (!(fill.flags & GMM_USERFAULT_NO_WAKE))
+				gmm_userfault_wake(userfault, fill.start, PAGE_BYTES);
+			step = PAGE_BYTES;
+		}
+		fill.start += step;
+		fill.bytes -= step;
+		if (fill.source)
+			fill.source += step;
+	}
+	return 0;
+}
+
+int gmm_userfault_continue(struct gmm_userfault *userfault, gmm_hva_t start, uint64_t bytes,
+			   uint32_t flags, uint64_t *present)
+{
+	return fill_all(
+		userfault,
+		(struct fill){
+			.kind = FILL_CONTINUE, .start = start, .bytes = bytes, .flags = flags },
+		present);
+}
+
+int gmm_userfault_copy(struct gmm_userfault *userfault, gmm_hva_t start, uint64_t bytes,
+		       const void *source, uint32_t flags, uint64_t *present)
+{
+	return fill_all(userfault,
+			(struct fill){ .kind = FILL_COPY,
+				       .start = start,
+				       .bytes = bytes,
+				       .source = source,
+				       .flags = flags },
+			present);
+}
+
+int gmm_userfault_zero(struct gmm_userfault *userfault, gmm_hva_t start, uint64_t bytes,
+		       uint32_t flags, uint64_t *present)
+{
+	if (flags & GMM_USERFAULT_PROTECTED)
+		return -GMM_EINVAL;
+	return fill_all(
+		userfault,
+		(struct fill){ .kind = FILL_ZERO, .start = start, .bytes = bytes, .flags = flags },
+		present);
+}
+
+static int write_protect(struct gmm_userfault *userfault, gmm_hva_t start, uint64_t bytes,
+			 uint64_t mode)
+{
+	struct uffdio_writeprotect request = {
+		.range = { .start = start, .len = bytes },
+		.mode = mode,
+	};
+
+	return ioctl(userfault->descriptor, UFFDIO_WRITEPROTECT, &request) ? error_of(errno) : 0;
+}
+
+int gmm_userfault_protect(struct gmm_userfault *userfault, gmm_hva_t start, uint64_t bytes)
+{
+	return write_protect(userfault, start, bytes, UFFDIO_WRITEPROTECT_MODE_WP);
+}
+
+int gmm_userfault_unprotect(struct gmm_userfault *userfault, gmm_hva_t start, uint64_t bytes,
+			    uint32_t flags)
+{
+	return write_protect(userfault, start, bytes,
+			     flags & GMM_USERFAULT_NO_WAKE ? UFFDIO_WRITEPROTECT_MODE_DONTWAKE : 0);
+}
+
+int gmm_userfault_wake(struct gmm_userfault *userfault, gmm_hva_t start, uint64_t bytes)
+{
+	struct uffdio_range range = { .start = start, .len = bytes };
+
+	return ioctl(userfault->descriptor, UFFDIO_WAKE, &range) ? error_of(errno) : 0;
+}
+
+/* Returns false for a message that is not for us. */
+static bool decode(const struct uffd_msg *message, struct gmm_userfault_event *event)
+{
+	uint64_t flags;
+
+	memset(event, 0, sizeof(*event));
+	switch (message->event) {
+	case UFFD_EVENT_PAGEFAULT:
+		flags = message->arg.pagefault.flags;
+		event->start = message->arg.pagefault.address & ~(uint64_t)(PAGE_BYTES - 1);
+		event->access = GMM_ACCESS_READ;
+		if (flags & (UFFD_PAGEFAULT_FLAG_WRITE | UFFD_PAGEFAULT_FLAG_WP))
+			event->access |= GMM_ACCESS_WRITE;
+		if (flags & UFFD_PAGEFAULT_FLAG_WP)
+			event->kind = GMM_USERFAULT_EVENT_WP;
+		else if (flags & UFFD_PAGEFAULT_FLAG_MINOR)
+			event->kind = GMM_USERFAULT_EVENT_MINOR;
+		else
+			event->kind = GMM_USERFAULT_EVENT_MISSING;
+		return true;
+	case UFFD_EVENT_REMOVE:
+	case UFFD_EVENT_UNMAP:
+		event->kind = message->event == UFFD_EVENT_REMOVE ? GMM_USERFAULT_EVENT_REMOVED :
+								    GMM_USERFAULT_EVENT_UNMAPPED;
+		event->start = message->arg.remove.start;
+		event->bytes = message->arg.remove.end - message->arg.remove.start;
+		return true;
+	case UFFD_EVENT_REMAP:
+		event->kind = GMM_USERFAULT_EVENT_MOVED;
+		event->start = message->arg.remap.from;
+		event->target = message->arg.remap.to;
+		event->bytes = message->arg.remap.len;
+		return true;
+	default:
+		return false;
+	}
+}
+
+int gmm_userfault_read(struct gmm_userfault *userfault, struct gmm_userfault_event *events, int max)
+{
+	struct uffd_msg messages[READ_BATCH];
+	ssize_t got;
+	int count = 0;
+	size_t i;
+
+	if (max <= 0)
+		return -GMM_EINVAL;
+	if (max > READ_BATCH)
+		max = READ_BATCH;
+	got = read(userfault->descriptor, messages, (size_t)max * sizeof(messages[0]));
+	if (got < 0)
+		return errno == EAGAIN || errno == EINTR ? 0 : error_of(errno);
+	for (i = 0; i < (size_t)got / sizeof(messages[0]); i++)
+		if (decode(&messages[i], &events[count]))
+			count++;
+	return count;
+}
