@@ -248,13 +248,21 @@ static void forget_frames(struct gmm_cache *cache)
 		cache->pfns[i] = GMM_PFN_NONE;
 }
 
-/* After a failure nothing may look as if it could be used again (P13, P14). */
-static void purge(struct gmm_cache *cache)
+/*
+ * After a failure nothing may look as if it could be used again (P13, P14). Only frames that were
+ * hit are forgotten, whose users were waited for: a vCPU may be using the others.
+ */
+static void purge(struct gmm_cache *cache, const uint64_t *hits)
 {
+	uint32_t page, i;
+
 	unmap(cache);
-	forget_frames(cache);
 	gmm_lock_invalidate(&cache->guest->invalidation.lock);
-	set_hits(cache, 0, cache->page_count - 1);
+	for (i = 0; i < GMM_CACHE_HIT_WORDS; i++)
+		cache->hits[i] |= hits[i];
+	for (page = first_hit(cache->hits, 0, cache->page_count); page < cache->page_count;
+	     page = first_hit(cache->hits, page + 1, cache->page_count))
+		cache->pfns[page] = GMM_PFN_NONE;
 	gmm_unlock_invalidate(&cache->guest->invalidation.lock);
 }
 
@@ -342,16 +350,18 @@ static int map_frames(struct gmm_cache *cache, const struct area *area, bool cha
 static int attempt(struct gmm_cache *cache)
 {
 	struct area area = { 0 };
-	uint64_t hits[GMM_CACHE_HIT_WORDS];
+	uint64_t hits[GMM_CACHE_HIT_WORDS] = { 0 };
 	bool changed;
 	int error = begin_attempt(cache, &area, hits);
 
-	if (error)
+	if (!error) {
+		gmm_step(GMM_STEP_REFRESH_RESOLVE);
+		error = resolve_hits(cache, &area, hits, &changed);
+	}
+	if (error) {
+		purge(cache, hits);
 		return error;
-	gmm_step(GMM_STEP_REFRESH_RESOLVE);
-	error = resolve_hits(cache, &area, hits, &changed);
-	if (error)
-		return error;
+	}
 	if (first_hit(hits, 0, cache->page_count) < cache->page_count)
 		gmm_count(cache->guest, cache_refreshes, 1);
 	error = map_frames(cache, &area, changed);
@@ -359,6 +369,8 @@ static int attempt(struct gmm_cache *cache)
 		error = -GMM_EAGAIN;
 	/* Never pinned: an invalidation comes before the frame goes (P22). */
 	put_hits(cache, &area, hits, cache->page_count);
+	if (error && error != -GMM_EAGAIN)
+		purge(cache, hits);
 	return error;
 }
 
@@ -372,8 +384,6 @@ static int refresh_locked(struct gmm_cache *cache)
 		return 0;
 	while ((error = attempt(cache)) == -GMM_EAGAIN)
 		gmm_count(cache->guest, cache_retries, 1);
-	if (error)
-		purge(cache);
 	return error;
 }
 
@@ -470,12 +480,17 @@ static void list(struct gmm_cache *cache, enum gmm_range_kind kind, uint64_t tar
  */
 static void retarget_within(struct gmm_cache *cache, uint64_t target, uint64_t length)
 {
-	gmm_lock_invalidate(&cache->guest->invalidation.lock);
+	struct gmm_guest *guest = cache->guest;
+
+	gmm_lock_invalidate(&guest->invalidation.lock);
 	gmm_store_relaxed(&cache->hot.valid, 0u);
+	gmm_unlock_invalidate(&guest->invalidation.lock);
+	/* A section may still mark what it wrote, by the old target (P26). */
+	gmm_section_domain_wait(&guest->sections);
+	gmm_lock_invalidate(&guest->invalidation.lock);
 	cache->target = target;
 	cache->length = length;
-	gmm_unlock_invalidate(&cache->guest->invalidation.lock);
-	gmm_section_domain_wait(&cache->guest->sections);
+	gmm_unlock_invalidate(&guest->invalidation.lock);
 }
 
 static int check_target(const struct gmm_cache *cache, enum gmm_range_kind kind, uint64_t target,
@@ -565,6 +580,31 @@ int gmm_cache_drop(struct gmm_cache *cache)
 	return error;
 }
 
+static int remove_vcpu(struct gmm_cache *cache, struct gmm_vcpu *vcpu)
+	GMM_REQUIRES(gmm_rank_vcpu_uses)
+{
+	int error = gmm_vcpu_use_remove(vcpu, cache);
+
+	if (error)
+		return error;
+	gmm_lock_invalidate(&cache->guest->invalidation.lock);
+	cache->vcpus[vcpu->id / 64] &= ~((uint64_t)1 << (vcpu->id % 64));
+	gmm_unlock_invalidate(&cache->guest->invalidation.lock);
+	return 0;
+}
+
+/*
+ * Takes a vCPU out of the set that may be in guest mode: without the mutex it cannot enter again, and
+ * it leaves without it.
+ */
+static void dismiss_vcpu(struct gmm_cache *cache, struct gmm_vcpu *vcpu)
+{
+	gmm_lock_vcpu_uses(&vcpu->uses_mutex);
+	gmm_vcpu_request(vcpu, GMM_REQUEST_NONE, GMM_REQUEST_WAIT);
+	remove_vcpu(cache, vcpu);
+	gmm_unlock_vcpu_uses(&vcpu->uses_mutex);
+}
+
 int gmm_cache_destroy(struct gmm_cache *cache)
 {
 	struct gmm_guest *guest = cache->guest;
@@ -576,7 +616,7 @@ int gmm_cache_destroy(struct gmm_cache *cache)
 		return error;
 	for (id = 0; cache->vcpus && id < guest->config.max_vcpus; id++) {
 		if ((cache->vcpus[id / 64] >> (id % 64)) & 1)
-			gmm_cache_vcpu_remove(cache, gmm_load_acquire(&guest->vcpus[id]));
+			dismiss_vcpu(cache, gmm_load_acquire(&guest->vcpus[id]));
 	}
 	gmm_free(cache->vcpus, words * sizeof(uint64_t));
 	gmm_free(cache->pfns, 2 * cache->capacity * sizeof(*cache->pfns));
@@ -618,18 +658,12 @@ int gmm_cache_vcpu_add(struct gmm_cache *cache, struct gmm_vcpu *vcpu)
 
 int gmm_cache_vcpu_remove(struct gmm_cache *cache, struct gmm_vcpu *vcpu)
 {
-	struct gmm_guest *guest = cache->guest;
 	int error;
 
-	if (gmm_section_inside(&guest->sections))
+	if (gmm_section_inside(&cache->guest->sections))
 		return -GMM_EDEADLK;
 	gmm_lock_vcpu_uses(&vcpu->uses_mutex);
-	error = gmm_vcpu_use_remove(vcpu, cache);
-	if (!error) {
-		gmm_lock_invalidate(&guest->invalidation.lock);
-		cache->vcpus[vcpu->id / 64] &= ~((uint64_t)1 << (vcpu->id % 64));
-		gmm_unlock_invalidate(&guest->invalidation.lock);
-	}
+	error = remove_vcpu(cache, vcpu);
 	gmm_unlock_vcpu_uses(&vcpu->uses_mutex);
 	return error;
 }

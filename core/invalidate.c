@@ -589,7 +589,9 @@ static bool end_range(struct gmm_guest *guest, enum gmm_range_kind kind, uint32_
 		wake = active->held;
 		active->held = false;
 	}
-	show_range(guest, kind, *start, *last);
+	/* Merged changes share an entry: only the last of them makes anything visible again. */
+	if (!active->count)
+		show_range(guest, kind, *start, *last);
 	gmm_unlock_invalidate(&invalidation->lock);
 	return wake;
 }
