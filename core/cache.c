@@ -27,10 +27,9 @@ static void set_hits(struct gmm_cache *cache, uint32_t first, uint32_t last)
 		cache->hits[page / 64] |= (uint64_t)1 << (page % 64);
 }
 
-bool gmm_cache_hit(struct gmm_cache *cache, uint64_t start, uint64_t last, uint64_t *kick)
+bool gmm_cache_hit(struct gmm_cache *cache, uint32_t page_shift, uint32_t words, uint64_t start,
+		   uint64_t last, uint64_t *kick)
 {
-	uint32_t shift = cache->kind == GMM_RANGE_HVA ? cache->guest->hot.page_shift : 0;
-	uint32_t words = (cache->guest->config.max_vcpus + 63) / 64;
 	bool was_valid = gmm_load_relaxed(&cache->hot.valid);
 	uint32_t i;
 
@@ -38,8 +37,8 @@ bool gmm_cache_hit(struct gmm_cache *cache, uint64_t start, uint64_t last, uint6
 		start = cache->node.start;
 	if (last > cache->node.last)
 		last = cache->node.last;
-	set_hits(cache, (uint32_t)((start - cache->node.start) >> shift),
-		 (uint32_t)((last - cache->node.start) >> shift));
+	set_hits(cache, (uint32_t)((start - cache->node.start) >> page_shift),
+		 (uint32_t)((last - cache->node.start) >> page_shift));
 	cache->overtaken = true;
 	gmm_store_relaxed(&cache->hot.valid, 0u);
 	for (i = 0; cache->vcpus && i < words; i++)

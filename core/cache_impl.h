@@ -8,6 +8,7 @@
 
 #define GMM_CACHE_HIT_WORDS (GMM_CACHE_PAGES_MAX / 64)
 
+/* What an invalidation touches comes first, on three cache lines. */
 struct gmm_cache {
 	/*
 	 * Changes only while `valid` is 0 and no section can still be using it; `valid` itself is
@@ -15,40 +16,44 @@ struct gmm_cache {
 	 */
 	struct gmm_cache_hot hot;
 
+	/* under the invalidation's lock */
+	uint32_t overtaken; /* hit since the refresh began to resolve */
+	/* In the index: every invalidation sees the cache (P10, P11). Also atomic, for vCPUs. */
+	uint32_t active;
+	uint64_t *vcpus; /* set of ids, or NULL */
+	struct gmm_interval node;
+	uint64_t hits[GMM_CACHE_HIT_WORDS]; /* pages to resolve again */
+
+	/* under mutex and the invalidation's lock; either is enough to read */
+	enum gmm_range_kind kind;
+	uint32_t page_count;
+	uint64_t target; /* GPA or HVA of the first byte */
+	uint64_t length;
+
 	struct gmm_guest *guest; /* immutable */
 
 	/* under mutex */
 	struct gmm_mutex mutex;
 	uint32_t uses;
 	uint32_t capacity; /* of pfns[] */
-	/* Of the pages, GMM_PFN_NONE: not resolved; vCPUs of the set read them while valid. As many
-	 * behind. */
+	/*
+	 * Of the pages, GMM_PFN_NONE: not resolved; vCPUs of the set read them while valid. As many
+	 * behind.
+	 */
 	gmm_pfn_t *pfns;
 	void *mapping; /* page-aligned, or NULL */
 	uint32_t mapping_pages;
 	const struct gmm_memory_ops *ops; /* of the mapping and the frames */
 	void *memory;
-
-	/* under mutex and the invalidation's lock; either is enough to read */
-	enum gmm_range_kind kind;
-	uint64_t target; /* GPA or HVA of the first byte */
-	uint64_t length;
-	uint32_t page_count;
-	uint32_t active; /* in the index: every invalidation sees the cache (P10, P11); atomic for
-			    vCPUs */
-
-	/* under the invalidation's lock */
-	struct gmm_interval node;
-	bool overtaken;			    /* hit since the refresh began to resolve */
-	uint64_t hits[GMM_CACHE_HIT_WORDS]; /* pages to resolve again */
-	uint64_t *vcpus;		    /* set of ids, or NULL */
 };
 
 /*
- * An invalidation of [start, last] meets the cache, in the unit of its kind: clears valid, notes
+ * An invalidation of [start, last] meets the cache, in the unit of its kind, whose pages are of
+ * 1 << page_shift units; the set has `words` words: clears valid, notes
  * the pages, adds its vCPUs to kick[]. Returns whether it was valid. Under the invalidation's lock.
  */
-bool gmm_cache_hit(struct gmm_cache *cache, uint64_t start, uint64_t last, uint64_t *kick);
+bool gmm_cache_hit(struct gmm_cache *cache, uint32_t page_shift, uint32_t words, uint64_t start,
+		   uint64_t last, uint64_t *kick);
 
 /* Whether the cache is active and valid now; for a vCPU about to enter. */
 GMM_INLINE bool gmm_cache_is_valid(const struct gmm_cache *cache)

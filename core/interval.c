@@ -16,13 +16,21 @@ static uint32_t next_priority(struct gmm_interval_tree *tree)
 	return tree->random;
 }
 
+static uint64_t greatest_last(const struct gmm_interval *node)
+{
+	uint64_t greatest = node->last;
+
+	if (node->left_greatest > greatest)
+		greatest = node->left_greatest;
+	if (node->right_greatest > greatest)
+		greatest = node->right_greatest;
+	return greatest;
+}
+
 static void update_greatest(struct gmm_interval *node)
 {
-	node->greatest_last = node->last;
-	if (node->left && node->left->greatest_last > node->greatest_last)
-		node->greatest_last = node->left->greatest_last;
-	if (node->right && node->right->greatest_last > node->greatest_last)
-		node->greatest_last = node->right->greatest_last;
+	node->left_greatest = node->left ? greatest_last(node->left) : 0;
+	node->right_greatest = node->right ? greatest_last(node->right) : 0;
 }
 
 static struct gmm_interval **link_of(struct gmm_interval_tree *tree, struct gmm_interval *node)
@@ -64,14 +72,21 @@ void gmm_interval_insert(struct gmm_interval_tree *tree, struct gmm_interval *no
 
 	while (*link) {
 		parent = *link;
-		if (parent->greatest_last < node->last)
-			parent->greatest_last = node->last;
-		link = node->start < parent->start ? &parent->left : &parent->right;
+		if (node->start < parent->start) {
+			link = &parent->left;
+			if (parent->left_greatest < node->last)
+				parent->left_greatest = node->last;
+		} else {
+			link = &parent->right;
+			if (parent->right_greatest < node->last)
+				parent->right_greatest = node->last;
+		}
 	}
 	node->parent = parent;
 	node->left = NULL;
 	node->right = NULL;
-	node->greatest_last = node->last;
+	node->left_greatest = 0;
+	node->right_greatest = 0;
 	node->priority = next_priority(tree);
 	*link = node;
 	while (node->parent && node->parent->priority < node->priority)
@@ -95,13 +110,13 @@ void gmm_interval_remove(struct gmm_interval_tree *tree, struct gmm_interval *no
 	node->parent = NULL;
 }
 
-/* The leftmost overlapping node below `node`, whose greatest_last is known to reach `start`. */
+/* The leftmost overlapping node at or below `node`; NULL when there is none. */
 static struct gmm_interval *leftmost(struct gmm_interval_tree *tree, struct gmm_interval *node,
 				     uint64_t start, uint64_t last)
 {
 	while (node) {
 		tree->visited++;
-		if (node->left && node->left->greatest_last >= start) {
+		if (node->left && node->left_greatest >= start) {
 			node = node->left;
 			continue;
 		}
@@ -109,7 +124,7 @@ static struct gmm_interval *leftmost(struct gmm_interval_tree *tree, struct gmm_
 			return NULL;
 		if (node->last >= start)
 			return node;
-		node = node->right && node->right->greatest_last >= start ? node->right : NULL;
+		node = node->right_greatest >= start ? node->right : NULL;
 	}
 	return NULL;
 }
@@ -117,8 +132,6 @@ static struct gmm_interval *leftmost(struct gmm_interval_tree *tree, struct gmm_
 struct gmm_interval *gmm_interval_first(struct gmm_interval_tree *tree, uint64_t start,
 					uint64_t last)
 {
-	if (!tree->root || tree->root->greatest_last < start)
-		return NULL;
 	return leftmost(tree, tree->root, start, last);
 }
 
@@ -128,7 +141,7 @@ struct gmm_interval *gmm_interval_next(struct gmm_interval_tree *tree, struct gm
 	for (;;) {
 		struct gmm_interval *below;
 
-		if (node->right && node->right->greatest_last >= start)
+		if (node->right && node->right_greatest >= start)
 			return leftmost(tree, node->right, start, last);
 		do {
 			below = node;

@@ -13,12 +13,13 @@ struct gmm_interval {
 	uint64_t start;
 	uint64_t last; /* inclusive */
 	/* private to interval.c */
-	uint64_t greatest_last;
+	uint64_t left_greatest; /* of `last` below on that side; 0 with nothing there */
+	uint64_t right_greatest;
 	struct gmm_interval *parent;
 	struct gmm_interval *left;
 	struct gmm_interval *right;
 	uint32_t priority;
-};
+} __attribute__((aligned(64))); /* a search reads one line a level */
 
 struct gmm_interval_tree {
 	struct gmm_interval *root;

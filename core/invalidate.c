@@ -251,7 +251,10 @@ struct begin_context {
 static void clear_caches(struct begin_context *context, enum gmm_range_kind kind, uint64_t start,
 			 uint64_t last)
 {
-	struct gmm_interval_tree *tree = &context->guest->invalidation.caches[kind];
+	struct gmm_guest *guest = context->guest;
+	struct gmm_interval_tree *tree = &guest->invalidation.caches[kind];
+	uint32_t page_shift = kind == GMM_RANGE_HVA ? guest->hot.page_shift : 0;
+	uint32_t words = (guest->config.max_vcpus + 63) / 64;
 	struct gmm_interval *node;
 	uint64_t visited = tree->visited;
 
@@ -259,7 +262,7 @@ static void clear_caches(struct begin_context *context, enum gmm_range_kind kind
 	{
 		struct gmm_cache *cache = gmm_container_of(node, struct gmm_cache, node);
 
-		if (gmm_cache_hit(cache, start, last, context->kick))
+		if (gmm_cache_hit(cache, page_shift, words, start, last, context->kick))
 			context->result.caches++;
 	}
 	context->result.nodes += (uint32_t)(tree->visited - visited);

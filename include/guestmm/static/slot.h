@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
 /*
- * Inline body of gmm_slot_pointer(): two loads from GPA to pointer, whatever the number of slots.
- * The struct is the frozen prefix of struct gmm_guest.
+ * Inline body of gmm_slot_pointer(): two or three loads from GPA to pointer, whatever the number of
+ * slots. The struct is the frozen prefix of struct gmm_guest.
  *
  * The directory has an entry a table, a table 512 entries of a chunk of 512 pages each. An entry is
  * the distance from GPA to host address, page-aligned, with flags in the low bits; 0 is
@@ -42,6 +42,7 @@ GMM_INLINE void *gmm_slot_pointer_inline(const struct gmm_guest *guest, gmm_gpa_
 {
 	const struct gmm_guest_hot *hot = (const struct gmm_guest_hot *)guest;
 	const uint64_t *table;
+	uint32_t shift = hot->chunk_shift;
 	uint64_t entry;
 
 	if (gmm_unlikely(gpa >= hot->gpa_limit))
@@ -49,10 +50,15 @@ GMM_INLINE void *gmm_slot_pointer_inline(const struct gmm_guest *guest, gmm_gpa_
 	table = gmm_load_relaxed(&hot->directory[gpa >> hot->table_shift]);
 	if (gmm_unlikely(!table))
 		return NULL;
-	entry = gmm_load_relaxed(&table[(gpa >> hot->chunk_shift) & 511]);
-	/* One page, one chunk, wanted rights, no table: the common case in one comparison each. */
-	if (gmm_unlikely(((gpa ^ (gpa + length - 1)) >> hot->chunk_shift) ||
-			 (entry & (access | GMM_SLOT_ENTRY_TABLE)) != access || !length))
+	entry = gmm_load_relaxed(&table[(gpa >> shift) & 511]);
+	if (entry & GMM_SLOT_ENTRY_TABLE) {
+		shift = hot->page_shift;
+		table = (const uint64_t *)(uintptr_t)(entry & ~(uint64_t)GMM_SLOT_ENTRY_TABLE);
+		entry = gmm_load_relaxed(&table[(gpa >> shift) & 511]);
+	}
+	/* Beyond one entry, without the rights, or of no length: all left to the slow way. */
+	if (gmm_unlikely(((gpa ^ (gpa + length - 1)) >> shift) || (entry & access) != access ||
+			 !length))
 		return gmm_slot_pointer_slow(guest, gpa, length, access);
 	return (void *)(uintptr_t)((entry & ~(uint64_t)GMM_SLOT_ENTRY_FLAGS) + gpa);
 }
