@@ -27,7 +27,11 @@ int gmm_operation_begin_slot(struct gmm_guest *guest, uint32_t id, uint64_t firs
 /* Pushes if the vCPU has a ring with room; false: mark the bitmap instead. */
 bool gmm_dirty_ring_try_push(struct gmm_vcpu *vcpu, uint32_t slot, uint64_t page);
 
-/* Moves what all rings hold into the slots' bitmaps. */
+/*
+ * Moves what a vCPU's ring, or all rings, hold into the slots' bitmaps. The caller is the one
+ * harvester.
+ */
+void gmm_dirty_ring_drain(struct gmm_vcpu *vcpu);
 void gmm_dirty_rings_drain(struct gmm_guest *guest);
 
 #endif

@@ -56,18 +56,20 @@ bool gmm_dirty_ring_try_push(struct gmm_vcpu *vcpu, uint32_t slot, uint64_t page
 {
 	struct gmm_dirty_ring *ring = gmm_load_acquire(&vcpu->ring);
 	struct gmm_dirty_entry *entry;
+	uint32_t pushed;
 	bool room;
 
 	if (!ring)
 		return false;
 	gmm_lock_ring(&ring->lock);
-	room = ring->pushed - ring->reset < ring->size;
+	pushed = gmm_load_relaxed(&ring->pushed);
+	room = pushed - gmm_load_relaxed(&ring->reset) < ring->size;
 	if (room) {
-		entry = &ring->entries[ring->pushed & (ring->size - 1)];
+		entry = &ring->entries[pushed & (ring->size - 1)];
 		entry->slot = slot;
 		entry->page = page;
 		gmm_store_release(&entry->flags, GMM_DIRTY_ENTRY_DIRTY);
-		gmm_store_release(&ring->pushed, ring->pushed + 1);
+		gmm_store_release(&ring->pushed, pushed + 1);
 	}
 	gmm_unlock_ring(&ring->lock);
 	if (!room)
@@ -153,43 +155,55 @@ static bool window_add(struct window *window, uint32_t slot, uint64_t page)
 	return true;
 }
 
-/* A slot or page that does not exist (any more) is passed over. */
+static int protect_pages(struct gmm_guest *guest, uint32_t slot, uint64_t page, uint64_t count)
+{
+	struct gmm_operation operation;
+	int error = gmm_operation_begin_slot(guest, slot, page, count, &operation);
+
+	if (error)
+		return error;
+	gmm_dirty_protect(&operation, operation.node.start, count);
+	gmm_operation_end(&operation);
+	return 0;
+}
+
+/*
+ * A slot or page that does not exist (any more) is passed over, but does not take its neighbours
+ * with it.
+ */
 static void window_protect(struct gmm_guest *guest, const struct window *window)
 {
-	uint64_t bit;
+	uint64_t bit, run, i;
 
-	for (bit = 0; bit < 64; bit++) {
+	for (bit = 0; bit < 64; bit += run) {
 		uint64_t rest = window->mask >> bit;
-		struct gmm_operation operation;
-		uint64_t run;
 
+		run = 1;
 		if (!(rest & 1))
 			continue;
-		run = ~rest ? gmm_bits_lowest(~rest) : 64 - bit;
-		if (!gmm_operation_begin_slot(guest, window->slot, window->base + bit, run,
-					      &operation)) {
-			gmm_dirty_protect(&operation, operation.node.start, run);
-			gmm_operation_end(&operation);
-		}
-		bit += run - 1;
+		run = ~rest ? gmm_bits_lowest(~rest) : 64;
+		if (protect_pages(guest, window->slot, window->base + bit, run) != -GMM_ERANGE)
+			continue;
+		for (i = 0; i < run; i++)
+			protect_pages(guest, window->slot, window->base + bit + i, 1);
 	}
 }
 
 /* Takes harvested entries while they fit the window. Returns how many. */
 static uint32_t take_window(struct gmm_dirty_ring *ring, uint32_t end, struct window *window)
 {
-	uint32_t taken = 0;
+	uint32_t taken = 0, reset;
 
-	window->mask = 0;
+	*window = (struct window){ 0 };
 	gmm_lock_ring(&ring->lock);
-	while (ring->reset != end) {
-		struct gmm_dirty_entry *entry = &ring->entries[ring->reset & (ring->size - 1)];
+	for (reset = gmm_load_relaxed(&ring->reset); reset != end; reset++) {
+		struct gmm_dirty_entry *entry = &ring->entries[reset & (ring->size - 1)];
 
 		if (!(gmm_load_acquire(&entry->flags) & GMM_DIRTY_ENTRY_HARVESTED) ||
 		    !window_add(window, entry->slot, entry->page))
 			break;
 		gmm_store_release(&entry->flags, 0u);
-		gmm_store_release(&ring->reset, ring->reset + 1);
+		gmm_store_release(&ring->reset, reset + 1);
 		taken++;
 	}
 	gmm_unlock_ring(&ring->lock);
@@ -214,15 +228,25 @@ int64_t gmm_dirty_ring_reset(struct gmm_vcpu *vcpu)
 		total += taken;
 	}
 	/* An outside consumer harvests by the flags alone. */
-	if ((int32_t)(ring->harvested - ring->reset) < 0)
-		ring->harvested = ring->reset;
+	end = gmm_load_acquire(&ring->reset);
+	if ((int32_t)(ring->harvested - end) < 0)
+		ring->harvested = end;
 	return total;
 }
 
-static void drain(struct gmm_vcpu *vcpu, struct gmm_dirty_ring *ring)
+/*
+ * What its consumer has harvested and not reset stays: the reset still has to protect those pages.
+ */
+void gmm_dirty_ring_drain(struct gmm_vcpu *vcpu)
 {
+	struct gmm_dirty_ring *ring = gmm_load_acquire(&vcpu->ring);
 	struct gmm_dirty_entry entry;
+	uint32_t reset;
+	bool open;
 
+	if (!ring)
+		return;
+	open = ring->harvested != gmm_load_acquire(&ring->reset);
 	while (gmm_dirty_ring_harvest(vcpu, &entry, 1)) {
 		struct gmm_guest *guest = vcpu->guest;
 		struct gmm_slot *slot;
@@ -233,11 +257,12 @@ static void drain(struct gmm_vcpu *vcpu, struct gmm_dirty_ring *ring)
 			gmm_dirty_map_mark(slot->dirty, entry.page);
 		gmm_unlock_invalidate(&guest->invalidation.lock);
 	}
+	if (open)
+		return;
 	gmm_lock_ring(&ring->lock);
-	while (ring->reset != ring->harvested) {
-		gmm_store_release(&ring->entries[ring->reset & (ring->size - 1)].flags, 0u);
-		gmm_store_release(&ring->reset, ring->reset + 1);
-	}
+	for (reset = gmm_load_relaxed(&ring->reset); reset != ring->harvested; reset++)
+		gmm_store_release(&ring->entries[reset & (ring->size - 1)].flags, 0u);
+	gmm_store_release(&ring->reset, reset);
 	gmm_unlock_ring(&ring->lock);
 }
 
@@ -247,9 +272,8 @@ void gmm_dirty_rings_drain(struct gmm_guest *guest)
 
 	for (id = 0; id < guest->config.max_vcpus; id++) {
 		struct gmm_vcpu *vcpu = gmm_load_acquire(&guest->vcpus[id]);
-		struct gmm_dirty_ring *ring = vcpu ? gmm_load_acquire(&vcpu->ring) : NULL;
 
-		if (ring)
-			drain(vcpu, ring);
+		if (vcpu)
+			gmm_dirty_ring_drain(vcpu);
 	}
 }

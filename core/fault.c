@@ -223,7 +223,7 @@ static int serve_resident(struct fault *fault)
 		gmm_store_release(fault->entry, value);
 		/* In the same lock in which a harvest protects: neither comes between. */
 		if (writable && logs_writes(fault))
-			gmm_dirty_map_mark(slot->dirty, fault->gfn - slot->by_gfn.start);
+			mark_dirty(fault);
 	}
 	gmm_unlock_invalidate(&guest->invalidation.lock);
 	slot->config.memory_ops->put(slot->config.memory, &pfn, 1);

@@ -19,8 +19,8 @@ enum gmm_lock_rank {
 	GMM_RANK_SLOTS = 20,	  /* mutex: gmm_slots.mutex */
 	GMM_RANK_VCPU_USES = 30,  /* mutex: gmm_vcpu.uses_mutex */
 	GMM_RANK_CACHE = 40,	  /* mutex: gmm_cache.mutex */
-	GMM_RANK_RING = 50,	  /* spinlock: gmm_dirty_ring.lock */
 	GMM_RANK_INVALIDATE = 60, /* spinlock: gmm_invalidation.lock */
+	GMM_RANK_RING = 65,	  /* spinlock: gmm_dirty_ring.lock */
 	GMM_RANK_PAGES = 70,	  /* spinlock: gmm_guest.pages_lock */
 	GMM_RANK_VCPU = 80,	  /* spinlock: gmm_vcpu.lock */
 	GMM_RANK_VCPUS = 85,	  /* spinlock: gmm_guest.vcpus_lock */
@@ -31,9 +31,9 @@ extern struct gmm_rank gmm_rank_trim;
 extern struct gmm_rank gmm_rank_slots GMM_ACQUIRED_AFTER(gmm_rank_trim);
 extern struct gmm_rank gmm_rank_vcpu_uses GMM_ACQUIRED_AFTER(gmm_rank_slots);
 extern struct gmm_rank gmm_rank_cache GMM_ACQUIRED_AFTER(gmm_rank_vcpu_uses);
-extern struct gmm_rank gmm_rank_ring GMM_ACQUIRED_AFTER(gmm_rank_cache);
-extern struct gmm_rank gmm_rank_invalidate GMM_ACQUIRED_AFTER(gmm_rank_ring);
-extern struct gmm_rank gmm_rank_pages GMM_ACQUIRED_AFTER(gmm_rank_invalidate);
+extern struct gmm_rank gmm_rank_invalidate GMM_ACQUIRED_AFTER(gmm_rank_cache);
+extern struct gmm_rank gmm_rank_ring GMM_ACQUIRED_AFTER(gmm_rank_invalidate);
+extern struct gmm_rank gmm_rank_pages GMM_ACQUIRED_AFTER(gmm_rank_ring);
 extern struct gmm_rank gmm_rank_vcpu GMM_ACQUIRED_AFTER(gmm_rank_pages);
 extern struct gmm_rank gmm_rank_vcpus GMM_ACQUIRED_AFTER(gmm_rank_vcpu);
 extern struct gmm_rank gmm_rank_readers GMM_ACQUIRED_AFTER(gmm_rank_vcpus);
@@ -54,8 +54,8 @@ GMM_RANKED_LOCK(trim, mutex, gmm_mutex)
 GMM_RANKED_LOCK(slots, mutex, gmm_mutex)
 GMM_RANKED_LOCK(vcpu_uses, mutex, gmm_mutex)
 GMM_RANKED_LOCK(cache, mutex, gmm_mutex)
-GMM_RANKED_LOCK(ring, spin, gmm_spinlock)
 GMM_RANKED_LOCK(invalidate, spin, gmm_spinlock)
+GMM_RANKED_LOCK(ring, spin, gmm_spinlock)
 GMM_RANKED_LOCK(pages, spin, gmm_spinlock)
 GMM_RANKED_LOCK(vcpu, spin, gmm_spinlock)
 GMM_RANKED_LOCK(vcpus, spin, gmm_spinlock)

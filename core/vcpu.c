@@ -18,6 +18,7 @@
 #include <gmm_port/step.h>
 
 #include "cache_impl.h"
+#include "dirty_impl.h"
 #include "guest_impl.h"
 #include "vcpu_impl.h"
 
@@ -65,6 +66,7 @@ int gmm_vcpu_destroy(struct gmm_vcpu *vcpu)
 	gmm_unlock_vcpu_uses(&vcpu->uses_mutex);
 	if (busy)
 		return -GMM_EBUSY;
+	gmm_dirty_ring_drain(vcpu);
 	gmm_lock_vcpus(&guest->vcpus_lock);
 	gmm_store_release(&guest->vcpus[vcpu->id], (struct gmm_vcpu *)NULL);
 	vcpu->next_dead = guest->graveyard;
