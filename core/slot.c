@@ -480,26 +480,40 @@ static int protect_all(struct gmm_guest *guest, struct gmm_slot *slot)
 	return error;
 }
 
+/* Whether pages that are writable now have to be protected when the flags become these. */
+static bool needs_protection(uint32_t before, uint32_t flags)
+{
+	uint32_t added = flags & ~before;
+
+	return (added & GMM_SLOT_READ_ONLY) ||
+	       ((added & GMM_SLOT_LOG_DIRTY) && !(flags & GMM_SLOT_LOG_ALL_SET));
+}
+
 static int flags_change(struct gmm_guest *guest, struct gmm_slot *slot, uint64_t flags)
 {
+	struct gmm_slot_config before = slot->config;
 	struct gmm_slot_config now = slot->config;
-	uint32_t before = slot->config.flags;
 	struct gmm_dirty_map *log = NULL;
-	bool logged = before & GMM_SLOT_LOG_DIRTY;
+	uint32_t log_flags = (uint32_t)flags;
 	int error = check_flags((uint32_t)flags);
 
 	now.flags = (uint32_t)flags;
-	if (error || now.flags == before)
+	if (error || now.flags == before.flags)
 		return error;
-	error = make_log(guest, logged ? now.flags & ~GMM_SLOT_LOG_ALL_SET : now.flags, now.count,
-			 &log);
+	if (before.flags & GMM_SLOT_LOG_DIRTY)
+		log_flags &= ~GMM_SLOT_LOG_ALL_SET;
+	error = make_log(guest, log_flags, now.count, &log);
 	if (!error)
 		error = change_config(guest, slot, &now, &log);
-	gmm_dirty_map_free(log);
-	if (!error &&
-	    ((!logged && (now.flags & GMM_SLOT_LOG_DIRTY) && !(now.flags & GMM_SLOT_LOG_ALL_SET)) ||
-	     (now.flags & ~before & GMM_SLOT_READ_ONLY)))
+	if (!error && needs_protection(before.flags, now.flags)) {
 		error = protect_all(guest, slot);
+		/* The old log, if there was one, has been kept for this. */
+		if (error && change_config(guest, slot, &before, &log))
+			gmm_warn_once(
+				guest, GMM_WARN_OWNER_FAILED,
+				"a change of a slot's flags could neither be made nor undone");
+	}
+	gmm_dirty_map_free(log);
 	return error;
 }
 

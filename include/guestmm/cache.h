@@ -21,6 +21,10 @@
 #include <guestmm/guest.h>
 #include <guestmm/types.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* Uses of a cache; a set of bits. At least one of HOST and GUEST. */
 #define GMM_CACHE_HOST 1u  /* a pointer, for use in sections */
 #define GMM_CACHE_GUEST 2u /* a frame number, used by vCPUs of its set while in guest mode */
@@ -110,5 +114,9 @@ GMM_API void gmm_cache_mark_dirty(const struct gmm_cache *cache, uint64_t offset
  * it stays right until the section is left. A vCPU in guest mode asks gmm_vcpu_pfn() (vcpu.h).
  */
 GMM_API gmm_pfn_t gmm_cache_pfn(const struct gmm_cache *cache, uint32_t page);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

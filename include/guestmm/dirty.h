@@ -9,6 +9,10 @@
 #include <guestmm/guest.h>
 #include <guestmm/types.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /*
  * Marks pages that a write outside sections and caches changed (a copy by another engine). Pages in
  * slots without a log are passed over; so are frames in no slot. Takes a spinning lock for a
@@ -76,5 +80,9 @@ GMM_API uint32_t gmm_dirty_ring_harvest(struct gmm_vcpu *vcpu, struct gmm_dirty_
  * passed over. Returns entries taken. May sleep.
  */
 GMM_API int64_t gmm_dirty_ring_reset(struct gmm_vcpu *vcpu);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -9,6 +9,10 @@
 #include <guestmm/guest.h>
 #include <guestmm/types.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /*
  * Tests and clears young in [gfn, gfn + count), in batches: returns the number of pages that were
  * young; with `bitmap`, sets bit i when gfn + i was. The pages' mappings are dropped where the
@@ -48,5 +52,9 @@ GMM_API uint64_t gmm_resident_pages(const struct gmm_guest *guest);
  * (-GMM_EBUSY). May sleep.
  */
 GMM_API int64_t gmm_resident_trim(struct gmm_guest *guest, uint64_t target);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

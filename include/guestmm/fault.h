@@ -10,6 +10,10 @@
 #include <guestmm/guest.h>
 #include <guestmm/types.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /* The page is being changed: whoever changes it will wake the vCPU, which then faults again. */
 #define GMM_FAULT_HELD 1
 
@@ -66,5 +70,9 @@ struct gmm_page_info {
 
 /* Copies it. -GMM_EFAULT: in no slot. Takes no lock; any context in which the slot cannot go away. */
 GMM_API int gmm_page_query(struct gmm_guest *guest, gmm_gfn_t gfn, struct gmm_page_info *info);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -10,6 +10,10 @@
 #include <guestmm/stage2.h>
 #include <guestmm/types.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 #define GMM_SLOTS_MAX 32764u
 #define GMM_VCPUS_MAX 1024u
 #define GMM_GPA_BITS_DEFAULT 40u
@@ -90,5 +94,9 @@ GMM_API void gmm_guest_counters(const struct gmm_guest *guest, struct gmm_guest_
 
 /* The page size in bits. Any context. */
 GMM_API uint32_t gmm_guest_page_shift(const struct gmm_guest *guest);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -10,6 +10,10 @@
 #include <guestmm/guest.h>
 #include <guestmm/types.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 enum gmm_range_kind {
 	GMM_RANGE_HVA, /* bytes of host virtual address, in the vCPUs' mapping */
 	GMM_RANGE_GFN, /* guest frames */
@@ -61,5 +65,9 @@ GMM_API void gmm_invalidate_end(struct gmm_guest *guest, enum gmm_range_kind kin
  */
 GMM_API int gmm_invalidate_wait(struct gmm_guest *guest, enum gmm_range_kind kind,
 				struct gmm_range range);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

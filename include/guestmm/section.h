@@ -11,6 +11,10 @@
 #include <guestmm/guest.h>
 #include <guestmm/types.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 /*
  * A reader is the right of one thread to have sections of one guest. It belongs to the thread that
  * registered it. In the kernel a reader is any task, and the handle only names the guest.
@@ -34,5 +38,9 @@ GMM_API void gmm_section_exit(struct gmm_reader *reader);
  * -GMM_EDEADLK: the calling thread is in one. Does not sleep on a lock.
  */
 GMM_API int gmm_section_wait(struct gmm_guest *guest);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -10,6 +10,10 @@
 #include <guestmm/guest.h>
 #include <guestmm/types.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 #define GMM_SLOT_LOG_DIRTY 1u /* keep a dirty bitmap */
 #define GMM_SLOT_READ_ONLY 2u /* the guest and its devices cannot write (L14: never logged) */
 /*
@@ -85,5 +89,9 @@ GMM_API uint32_t gmm_slot_count(const struct gmm_guest *guest);
  */
 GMM_API void *gmm_slot_pointer(const struct gmm_guest *guest, gmm_gpa_t gpa, uint64_t length,
 			       uint32_t access);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

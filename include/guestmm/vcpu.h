@@ -9,6 +9,10 @@
 #include <guestmm/guest.h>
 #include <guestmm/types.h>
 
+#ifdef __cplusplus
+extern "C" {
+#endif
+
 enum gmm_vcpu_mode {
 	GMM_VCPU_OUTSIDE,  /* not running guest code */
 	GMM_VCPU_ENTERING, /* in gmm_vcpu_enter(): counts as in guest for who kicks */
@@ -85,5 +89,9 @@ GMM_API uint32_t gmm_vcpu_take_requests(struct gmm_vcpu *vcpu);
  */
 GMM_API int gmm_vcpu_sleep(struct gmm_vcpu *vcpu);
 GMM_API void gmm_vcpu_wake(struct gmm_vcpu *vcpu);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif
