@@ -179,8 +179,6 @@ int gmm_memory_map(void *opaque, const gmm_pfn_t *pfns, uint32_t count, uint32_t
 				memory->ops->name, (unsigned long long)pfns[0], count);
 		return -GMM_EIO;
 	}
-	for (uint32_t i = 0; i < count; i++)
-		gmm_assert(atomic_load(&memory->page_references[pfns[i]]) > 0);
 	*pointer = memory->engine_mapping + (pfns[0] << memory->page_shift);
 	atomic_fetch_add(&memory->mappings, 1);
 	return 0;

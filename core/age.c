@@ -30,15 +30,22 @@ static int test_table(void *opaque, gmm_gfn_t gfn, uint64_t *entries, uint32_t c
 	return 0;
 }
 
-/* Busy pages are young: somebody is at them. */
-static int count_busy(void *opaque, gmm_gfn_t gfn, uint64_t *entries, uint32_t count)
+/* Resident memory has nothing to own: a translation that goes takes its age along. */
+static int clear_table(void *opaque, gmm_gfn_t gfn, uint64_t *entries, uint32_t count)
 {
 	uint32_t i;
 
 	for (i = 0; i < count; i++)
-		if (gmm_load_acquire(&entries[i]) & GMM_PAGE_BUSY)
+		if ((gmm_load_relaxed(&entries[i]) & GMM_PAGE_YOUNG) &&
+		    (gmm_fetch_and(&entries[i], ~GMM_PAGE_YOUNG) & GMM_PAGE_YOUNG))
 			count_young(opaque, gfn + i);
 	return 0;
+}
+
+/* Busy pages are young: somebody is at them. */
+static void count_busy(void *opaque, gmm_gfn_t gfn)
+{
+	count_young(opaque, gfn);
 }
 
 /* Drops the mappings of a claimed run where that is how age is told. */
@@ -60,21 +67,35 @@ static int age_run(struct gmm_operation *operation, struct gmm_page_run *run)
 	return 0;
 }
 
-static int age_slot(struct gmm_operation *operation, struct age_context *age)
+struct age_request {
+	struct age_context age;
+	uint32_t flags;
+};
+
+static int64_t age_slot(struct gmm_operation *operation, void *context)
 {
-	static const struct gmm_page_filter young = { .all = GMM_PAGE_YOUNG };
-	gmm_gfn_t gfn = operation->node.start;
+	struct age_request *request = context;
+	struct gmm_stage2 *stage2 = &operation->guest->stage2;
+	struct gmm_page_walk walk = { operation,
+				      operation->node.start,
+				      operation->node.last,
+				      .filter = { .all = GMM_PAGE_YOUNG },
+				      .busy = count_busy,
+				      .busy_context = &request->age };
 	struct gmm_page_run run;
 	int error = 0;
 
-	gmm_stage2_visit(&operation->guest->stage2, gfn, gmm_operation_count(operation), count_busy,
-			 age);
-	while (!error &&
-	       gmm_run_claim(operation, &gfn, operation->node.last, &young, false, &run)) {
+	if (request->flags & GMM_AGE_TEST_ONLY)
+		return gmm_stage2_visit(stage2, walk.next, gmm_operation_count(operation),
+					test_table, &request->age);
+	if (!gmm_slot_is_lazy(operation->slot))
+		return gmm_stage2_visit(stage2, walk.next, gmm_operation_count(operation),
+					clear_table, &request->age);
+	while (!error && gmm_run_claim(&walk, &run)) {
 		uint32_t i;
 
 		for (i = 0; i < run.count; i++)
-			count_young(age, run.gfn + i);
+			count_young(&request->age, run.gfn + i);
 		error = age_run(operation, &run);
 		gmm_run_release(operation, &run);
 	}
@@ -84,32 +105,16 @@ static int age_slot(struct gmm_operation *operation, struct age_context *age)
 int64_t gmm_age(struct gmm_guest *guest, gmm_gfn_t gfn, uint64_t count, uint32_t flags,
 		uint64_t *bitmap)
 {
-	struct age_context age = { .gfn = gfn, .bitmap = bitmap };
-	int error = 0;
+	struct age_request request = { .age = { .gfn = gfn, .bitmap = bitmap }, .flags = flags };
+	int64_t error = gmm_frames_check(guest, gfn, count);
 
-	if ((flags & ~GMM_AGE_TEST_ONLY) || !count)
+	if (flags & ~GMM_AGE_TEST_ONLY)
 		return -GMM_EINVAL;
-	if (gfn + count < gfn)
-		return -GMM_ERANGE;
+	if (error)
+		return error;
 	if (bitmap)
 		gmm_memset(bitmap, 0, (count + 63) / 64 * sizeof(*bitmap));
-	while (count && !error) {
-		struct gmm_operation operation;
-		uint64_t done = 1;
-
-		error = gmm_operation_begin(guest, gfn, count, GMM_OPERATION_WAIT_SLOT, &operation);
-		if (!error) {
-			done = gmm_operation_count(&operation);
-			if (flags & GMM_AGE_TEST_ONLY)
-				gmm_stage2_visit(&guest->stage2, gfn, done, test_table, &age);
-			else
-				error = age_slot(&operation, &age);
-			gmm_operation_end(&operation);
-		} else if (error == -GMM_EFAULT) {
-			error = 0; /* a hole between slots */
-		}
-		gfn += done;
-		count -= done;
-	}
-	return error ? error : age.young;
+	error = gmm_operation_over(guest, gfn, count, GMM_OPERATION_WAIT_SLOT, 0, age_slot,
+				   &request);
+	return error ? error : request.age.young;
 }

@@ -12,11 +12,18 @@
 
 #include "cache_impl.h"
 #include "dirty_impl.h"
+#include "page_impl.h"
 #include "vcpu_impl.h"
 
 static uint64_t page_mask(const struct gmm_cache *cache)
 {
 	return ((uint64_t)1 << cache->guest->hot.page_shift) - 1;
+}
+
+/* Under mutex, or as a hint. */
+static void *mapping_of(const struct gmm_cache *cache)
+{
+	return gmm_load_relaxed(&cache->mapping);
 }
 
 static void set_hits(struct gmm_cache *cache, uint32_t first, uint32_t last)
@@ -65,8 +72,8 @@ struct area {
 	const struct gmm_memory_ops *ops;
 	void *memory;
 	uint64_t memory_page;
-	gmm_gfn_t gfn; /* of the first page; only with `in_slot` */
-	bool in_slot;
+	gmm_gfn_t gfn;	       /* of the first page; only with `slot` */
+	struct gmm_slot *slot; /* of the first page, or NULL */
 	bool lazy;
 	bool writable;
 	struct gmm_dirty_map *dirty;
@@ -74,7 +81,7 @@ struct area {
 	bool mark_slow;
 };
 
-static void area_start(struct area *area, const struct gmm_slot *slot, gmm_gfn_t gfn)
+static void area_start(struct area *area, struct gmm_slot *slot, gmm_gfn_t gfn)
 {
 	uint64_t page = gfn - slot->by_gfn.start;
 
@@ -82,7 +89,7 @@ static void area_start(struct area *area, const struct gmm_slot *slot, gmm_gfn_t
 	area->memory = slot->config.memory;
 	area->memory_page = slot->config.memory_page + page;
 	area->gfn = gfn;
-	area->in_slot = true;
+	area->slot = slot;
 	area->lazy = gmm_slot_is_lazy(slot);
 	area->writable = !(slot->config.flags & GMM_SLOT_READ_ONLY);
 	area->dirty = slot->dirty;
@@ -190,14 +197,10 @@ static int resolve_run(struct gmm_cache *cache, const struct area *area, uint32_
 {
 	uint32_t access = access_of(cache, area);
 	gmm_pfn_t *fresh = cache->pfns + cache->capacity;
-	int error = 0;
 	uint32_t i;
+	int error;
 
-	if (area->lazy)
-		error = gmm_fault_populate(cache->guest, area->gfn + page, count, access, 0);
-	if (!error)
-		error = area->ops->resolve(area->memory, area->memory_page + page, count, access,
-					   fresh);
+	error = area->ops->resolve(area->memory, area->memory_page + page, count, access, fresh);
 	if (error)
 		return error;
 	for (i = 0; i < count; i++) {
@@ -230,12 +233,31 @@ static int resolve_hits(struct gmm_cache *cache, const struct area *area, const 
 	return 0;
 }
 
+/*
+ * Makes absent pages resident. They may go again before they are resolved. -GMM_EAGAIN: somebody
+ * began to change them.
+ */
+static int populate_hits(struct gmm_cache *cache, const struct area *area, const uint64_t *hits)
+{
+	uint32_t page = first_hit(hits, 0, cache->page_count);
+	int error = 0;
+
+	while (area->lazy && !error && page < cache->page_count) {
+		uint32_t end = first_clear(hits, page, cache->page_count);
+
+		error = gmm_fault_try_populate(cache->guest, area->gfn + page, end - page,
+					       access_of(cache, area));
+		page = first_hit(hits, end, cache->page_count);
+	}
+	return error;
+}
+
 /* Undoes the mapping. The cache is not valid and no section uses it. Under mutex. */
 static void unmap(struct gmm_cache *cache)
 {
-	if (cache->mapping)
-		cache->ops->unmap(cache->memory, cache->mapping, cache->mapping_pages);
-	cache->mapping = NULL;
+	if (mapping_of(cache))
+		cache->ops->unmap(cache->memory, mapping_of(cache), cache->mapping_pages);
+	gmm_store_relaxed(&cache->mapping, (void *)NULL);
 	cache->mapping_pages = 0;
 }
 
@@ -266,8 +288,8 @@ static void purge(struct gmm_cache *cache, const uint64_t *hits)
 }
 
 /*
- * Starts an attempt: waits until nobody changes the range, finds out what is there, and from then
- * on notes whoever begins to change it.
+ * Starts an attempt: finds out what is there, and from then on notes whoever begins to change it.
+ * -GMM_EBUSY: somebody is changing it.
  */
 static int begin_attempt(struct gmm_cache *cache, struct area *area, uint64_t *hits)
 {
@@ -276,8 +298,10 @@ static int begin_attempt(struct gmm_cache *cache, struct area *area, uint64_t *h
 	uint32_t i;
 
 	gmm_lock_invalidate(&invalidation->lock);
-	error = gmm_invalidate_wait_locked(cache->guest, cache->kind, cache->node.start,
-					   cache->node.last, GMM_CHANGE_ANY);
+	error = gmm_invalidate_find(cache->guest, cache->kind, cache->node.start, cache->node.last,
+				    GMM_CHANGE_ANY) ?
+			-GMM_EBUSY :
+			0;
 	if (!error)
 		error = cache->kind == GMM_RANGE_HVA ? describe_hva(cache, area) :
 						       describe_gfn(cache, area);
@@ -298,7 +322,7 @@ static void publish_locked(struct gmm_cache *cache, const struct area *area)
 	uint64_t within = cache->target & page_mask(cache);
 
 	hot->length = cache->length;
-	hot->pointer = cache->mapping ? (uint8_t *)cache->mapping + within : NULL;
+	hot->pointer = mapping_of(cache) ? (uint8_t *)mapping_of(cache) + within : NULL;
 	hot->traits = (access_of(cache, area) & GMM_ACCESS_WRITE ? GMM_CACHE_HOT_WRITABLE : 0) |
 		      (area->mark_slow ? GMM_CACHE_HOT_MARK_SLOW : 0);
 	hot->dirty = area->dirty;
@@ -321,56 +345,136 @@ static bool publish(struct gmm_cache *cache, const struct area *area)
 	return good;
 }
 
-/* Makes the mapping match the frames; keeps it when they are the same (W4, P32). */
+/* Makes the mapping match the frames and the rights; keeps it when they are the same (W4, P32). */
 static int map_frames(struct gmm_cache *cache, const struct area *area, bool changed)
 {
+	uint32_t access = access_of(cache, area);
+	void *mapping = NULL;
 	int error;
 
 	if (changed || !(cache->uses & GMM_CACHE_HOST) || cache->ops != area->ops ||
-	    cache->memory != area->memory || cache->mapping_pages != cache->page_count)
+	    cache->memory != area->memory || cache->mapping_pages != cache->page_count ||
+	    cache->mapping_access != access)
 		unmap(cache);
-	else if (cache->mapping)
-		gmm_count(cache->guest, cache_refresh_kept, 1);
 	cache->ops = area->ops;
 	cache->memory = area->memory;
-	if (cache->mapping || !(cache->uses & GMM_CACHE_HOST))
+	if (mapping_of(cache) || !(cache->uses & GMM_CACHE_HOST))
 		return 0;
 	gmm_step(GMM_STEP_REFRESH_MAP);
-	error = area->ops->map(area->memory, cache->pfns, cache->page_count, access_of(cache, area),
-			       &cache->mapping);
+	error = area->ops->map(area->memory, cache->pfns, cache->page_count, access, &mapping);
 	if (error)
-		cache->mapping = NULL;
-	else
-		cache->mapping_pages = cache->page_count;
+		return error;
+	gmm_store_relaxed(&cache->mapping, mapping);
+	cache->mapping_pages = cache->page_count;
+	cache->mapping_access = access;
+	return 0;
+}
+
+/*
+ * From here to the end of the operation the slot cannot change, so its memory may be called. False:
+ * a change has overtaken the attempt already.
+ */
+static bool hold_slot(struct gmm_cache *cache, const struct area *area,
+		      struct gmm_operation *operation)
+{
+	struct gmm_guest *guest = cache->guest;
+	bool good;
+
+	gmm_lock_invalidate(&guest->invalidation.lock);
+	good = !cache->overtaken || gmm_leaves_out(guest, GMM_LEAVE_OUT_RETRY);
+	if (good)
+		gmm_operation_open_locked(guest, area->slot, area->gfn,
+					  area->gfn + cache->page_count - 1, operation);
+	gmm_unlock_invalidate(&guest->invalidation.lock);
+	return good;
+}
+
+static bool was_overtaken(struct gmm_cache *cache)
+{
+	bool overtaken;
+
+	gmm_lock_invalidate(&cache->guest->invalidation.lock);
+	overtaken = cache->overtaken;
+	gmm_unlock_invalidate(&cache->guest->invalidation.lock);
+	return overtaken;
+}
+
+/* The part of an attempt that calls the memory. Never pins: an invalidation comes first (P22). */
+static int resolve_and_publish(struct gmm_cache *cache, const struct area *area,
+			       const uint64_t *hits)
+{
+	bool resolved = first_hit(hits, 0, cache->page_count) < cache->page_count;
+	void *kept = mapping_of(cache);
+	bool changed;
+	int error;
+
+	gmm_step(GMM_STEP_REFRESH_RESOLVE);
+	error = resolve_hits(cache, area, hits, &changed);
+	if (error)
+		return error;
+	error = map_frames(cache, area, changed);
+	if (!error && !publish(cache, area))
+		error = -GMM_EAGAIN;
+	put_hits(cache, area, hits, cache->page_count);
+	if (!error && resolved) {
+		gmm_count(cache->guest, cache_refreshes, 1);
+		gmm_count(cache->guest, cache_refresh_kept, kept && kept == mapping_of(cache));
+	}
 	return error;
 }
 
-/* One attempt. 0: valid; -GMM_EAGAIN: overtaken. */
-static int attempt(struct gmm_cache *cache)
+/* What follows a good start: the cache is watched. -GMM_EAGAIN: overtaken, all is undone. */
+static int continue_attempt(struct gmm_cache *cache, const struct area *area, const uint64_t *hits)
 {
-	struct area area = { 0 };
-	uint64_t hits[GMM_CACHE_HIT_WORDS] = { 0 };
-	bool changed;
-	int error = begin_attempt(cache, &area, hits);
+	struct gmm_operation operation;
+	int error = populate_hits(cache, area, hits);
 
-	if (!error) {
-		gmm_step(GMM_STEP_REFRESH_RESOLVE);
-		error = resolve_hits(cache, &area, hits, &changed);
-	}
+	if (!error && area->slot && !hold_slot(cache, area, &operation))
+		error = -GMM_EAGAIN;
 	if (error) {
 		purge(cache, hits);
 		return error;
 	}
-	if (first_hit(hits, 0, cache->page_count) < cache->page_count)
-		gmm_count(cache->guest, cache_refreshes, 1);
-	error = map_frames(cache, &area, changed);
-	if (!error && !publish(cache, &area))
-		error = -GMM_EAGAIN;
-	/* Never pinned: an invalidation comes before the frame goes (P22). */
-	put_hits(cache, &area, hits, cache->page_count);
-	if (error && error != -GMM_EAGAIN)
+	error = resolve_and_publish(cache, area, hits);
+	if (area->slot)
+		gmm_operation_end(&operation);
+	if (!error || error == -GMM_EAGAIN)
+		return error;
+	purge(cache, hits);
+	/* Memory may refuse a page that went after it was made resident. */
+	return was_overtaken(cache) ? -GMM_EAGAIN : error;
+}
+
+/* One attempt. 0: valid; -GMM_EAGAIN: overtaken; -GMM_EBUSY: being changed. */
+static int attempt(struct gmm_cache *cache)
+{
+	struct area area = { 0 };
+	uint64_t hits[GMM_CACHE_HIT_WORDS] = { 0 };
+	int error = begin_attempt(cache, &area, hits);
+
+	if (!error)
+		return continue_attempt(cache, &area, hits);
+	if (error != -GMM_EBUSY)
 		purge(cache, hits);
 	return error;
+}
+
+/* Room for the frames. No vCPU reads the old array: the cache is not valid. */
+static int reserve_frames(struct gmm_cache *cache, uint32_t count)
+{
+	gmm_pfn_t *pfns;
+
+	if (count <= cache->capacity)
+		return 0;
+	/* The second half is where a refresh resolves into. */
+	pfns = gmm_zalloc(2 * count * sizeof(*pfns));
+	if (!pfns)
+		return -GMM_ENOMEM;
+	gmm_free(cache->pfns, 2 * cache->capacity * sizeof(*pfns));
+	cache->pfns = pfns;
+	cache->capacity = count;
+	forget_frames(cache);
+	return 0;
 }
 
 static int refresh_locked(struct gmm_cache *cache)
@@ -381,21 +485,77 @@ static int refresh_locked(struct gmm_cache *cache)
 		return -GMM_EINVAL;
 	if (gmm_cache_is_valid(cache))
 		return 0;
+	error = reserve_frames(cache, cache->page_count);
+	if (error)
+		return error;
 	while ((error = attempt(cache)) == -GMM_EAGAIN)
 		gmm_count(cache->guest, cache_retries, 1);
 	return error;
 }
 
-int gmm_cache_refresh(struct gmm_cache *cache)
+int gmm_cache_try_refresh(struct gmm_cache *cache)
 {
 	int error;
 
-	if (gmm_section_inside(&cache->guest->sections))
-		return -GMM_EDEADLK;
 	gmm_lock_cache(&cache->mutex);
 	error = refresh_locked(cache);
 	gmm_unlock_cache(&cache->mutex);
 	return error;
+}
+
+int gmm_cache_wait_change(struct gmm_cache *cache)
+{
+	struct gmm_guest *guest = cache->guest;
+	int error = 0;
+
+	gmm_lock_invalidate(&guest->invalidation.lock);
+	if (cache->active)
+		error = gmm_invalidate_wait_locked(guest, cache->kind, cache->node.start,
+						   cache->node.last, GMM_CHANGE_ANY);
+	gmm_unlock_invalidate(&guest->invalidation.lock);
+	return error;
+}
+
+/* Nobody sleeps for a change with the mutex: who changes something may take it. */
+static int refresh(struct gmm_cache *cache)
+{
+	int error;
+
+	while ((error = gmm_cache_try_refresh(cache)) == -GMM_EBUSY) {
+		error = gmm_cache_wait_change(cache);
+		if (error)
+			return error;
+	}
+	return error;
+}
+
+int gmm_cache_refresh(struct gmm_cache *cache)
+{
+	if (gmm_section_inside(&cache->guest->sections))
+		return -GMM_EDEADLK;
+	return refresh(cache);
+}
+
+/*
+ * Whether taking the cache out of its users' hands could be to wait for this thread itself: it is
+ * in a section, or a vCPU of the set may stand in a fault that this thread's change holds.
+ */
+static bool would_deadlock(struct gmm_cache *cache)
+{
+	struct gmm_guest *guest = cache->guest;
+	uint32_t words = (guest->config.max_vcpus + 63) / 64;
+	uint64_t any = 0;
+	bool own;
+	uint32_t i;
+
+	if (gmm_section_inside(&guest->sections))
+		return true;
+	gmm_lock_invalidate(&guest->invalidation.lock);
+	for (i = 0; cache->vcpus && i < words; i++)
+		any |= cache->vcpus[i];
+	own = any && gmm_active_any_own(&guest->invalidation);
+	gmm_unlock_invalidate(&guest->invalidation.lock);
+	return own;
 }
 
 /*
@@ -427,25 +587,6 @@ static void unlist(struct gmm_cache *cache)
 	gmm_step(GMM_STEP_DEACTIVATE_UNLISTED);
 	unmap(cache);
 	forget_frames(cache);
-}
-
-static int reserve_frames(struct gmm_cache *cache, uint32_t count)
-{
-	gmm_pfn_t *pfns;
-
-	if (count <= cache->capacity)
-		return 0;
-	/* The second half is where a refresh resolves into. */
-	pfns = gmm_zalloc(2 * count * sizeof(*pfns));
-	if (!pfns)
-		return -GMM_ENOMEM;
-	/* The old array may be read by a vCPU of the set: unlist first. */
-	unlist(cache);
-	gmm_free(cache->pfns, 2 * cache->capacity * sizeof(*pfns));
-	cache->pfns = pfns;
-	cache->capacity = count;
-	forget_frames(cache);
-	return 0;
 }
 
 /* Puts it into the index with a new target: everything is to be resolved. Under mutex, unlisted. */
@@ -492,7 +633,7 @@ static void retarget_within(struct gmm_cache *cache, uint64_t target, uint64_t l
 	gmm_unlock_invalidate(&guest->invalidation.lock);
 }
 
-static int check_target(const struct gmm_cache *cache, enum gmm_range_kind kind, uint64_t target,
+static int check_target(struct gmm_cache *cache, enum gmm_range_kind kind, uint64_t target,
 			uint64_t length, uint32_t uses, uint32_t *page_count)
 {
 	const struct gmm_guest *guest = cache->guest;
@@ -507,7 +648,7 @@ static int check_target(const struct gmm_cache *cache, enum gmm_range_kind kind,
 	pages = (last >> guest->hot.page_shift) - (target >> guest->hot.page_shift) + 1;
 	if (pages > GMM_CACHE_PAGES_MAX)
 		return -GMM_EINVAL;
-	if (gmm_section_inside(&guest->sections))
+	if (would_deadlock(cache))
 		return -GMM_EDEADLK;
 	*page_count = (uint32_t)pages;
 	return 0;
@@ -523,20 +664,17 @@ static int activate(struct gmm_cache *cache, enum gmm_range_kind kind, uint64_t 
 	if (error)
 		return error;
 	gmm_lock_cache(&cache->mutex);
-	error = reserve_frames(cache, page_count);
-	if (!error) {
-		if (cache->active && cache->kind == kind && cache->uses == uses &&
-		    cache->target >> shift == target >> shift && cache->page_count == page_count) {
-			retarget_within(cache, target, length);
-		} else {
-			unlist(cache);
-			cache->uses = uses;
-			list(cache, kind, target, length, page_count);
-		}
-		error = refresh_locked(cache);
+	if (cache->active && cache->kind == kind && cache->uses == uses &&
+	    cache->target >> shift == target >> shift && cache->page_count == page_count) {
+		retarget_within(cache, target, length);
+	} else {
+		unlist(cache);
+		cache->uses = uses;
+		list(cache, kind, target, length, page_count);
 	}
+	error = refresh_locked(cache);
 	gmm_unlock_cache(&cache->mutex);
-	return error;
+	return error == -GMM_EBUSY ? refresh(cache) : error;
 }
 
 int gmm_cache_activate(struct gmm_cache *cache, gmm_gpa_t gpa, uint64_t length, uint32_t uses)
@@ -551,7 +689,7 @@ int gmm_cache_activate_hva(struct gmm_cache *cache, gmm_hva_t hva, uint64_t leng
 
 int gmm_cache_deactivate(struct gmm_cache *cache)
 {
-	if (gmm_section_inside(&cache->guest->sections))
+	if (would_deadlock(cache))
 		return -GMM_EDEADLK;
 	gmm_lock_cache(&cache->mutex);
 	unlist(cache);
@@ -563,7 +701,7 @@ int gmm_cache_drop(struct gmm_cache *cache)
 {
 	int error = 0;
 
-	if (gmm_section_inside(&cache->guest->sections))
+	if (would_deadlock(cache))
 		return -GMM_EDEADLK;
 	gmm_lock_cache(&cache->mutex);
 	if (cache->active) {
@@ -593,8 +731,8 @@ static int remove_vcpu(struct gmm_cache *cache, struct gmm_vcpu *vcpu)
 }
 
 /*
- * Takes a vCPU out of the set that may be in guest mode: without the mutex it cannot enter again, and
- * it leaves without it.
+ * Takes a vCPU out of the set that may be in guest mode: without the mutex it cannot enter again,
+ * and it leaves without it.
  */
 static void dismiss_vcpu(struct gmm_cache *cache, struct gmm_vcpu *vcpu)
 {
@@ -604,25 +742,96 @@ static void dismiss_vcpu(struct gmm_cache *cache, struct gmm_vcpu *vcpu)
 	gmm_unlock_vcpu_uses(&vcpu->uses_mutex);
 }
 
+/* Out of the index nobody finds it any more; who found it before lets go soon. */
+static void wait_unpinned(struct gmm_cache *cache)
+{
+	struct gmm_invalidation *invalidation = &cache->guest->invalidation;
+
+	gmm_lock_invalidate(&invalidation->lock);
+	while (cache->pins) {
+		invalidation->drainers++;
+		gmm_waitqueue_wait(&invalidation->ended, &invalidation->lock);
+		invalidation->drainers--;
+	}
+	gmm_unlock_invalidate(&invalidation->lock);
+}
+
 int gmm_cache_destroy(struct gmm_cache *cache)
 {
 	struct gmm_guest *guest = cache->guest;
 	uint32_t words = (guest->config.max_vcpus + 63) / 64;
-	int error = gmm_cache_deactivate(cache);
 	uint32_t id;
 
-	if (error)
-		return error;
+	if (would_deadlock(cache))
+		return -GMM_EDEADLK;
+	gmm_cache_deactivate(cache);
 	for (id = 0; cache->vcpus && id < guest->config.max_vcpus; id++) {
 		if ((cache->vcpus[id / 64] >> (id % 64)) & 1)
 			dismiss_vcpu(cache, gmm_load_acquire(&guest->vcpus[id]));
 	}
+	wait_unpinned(cache);
 	gmm_free(cache->vcpus, words * sizeof(uint64_t));
 	gmm_free(cache->pfns, 2 * cache->capacity * sizeof(*cache->pfns));
 	gmm_mutex_destroy(&cache->mutex);
 	gmm_free(cache, sizeof(*cache));
 	gmm_fetch_add(&guest->cache_count, (uint32_t)-1);
 	return 0;
+}
+
+/* A cache over [*start, last] that keeps a mapping without being valid, pinned. */
+static struct gmm_cache *pin_next(struct gmm_guest *guest, enum gmm_range_kind kind,
+				  uint64_t *start, uint64_t last)
+{
+	struct gmm_cache *found = NULL;
+	struct gmm_interval *node;
+
+	gmm_lock_invalidate(&guest->invalidation.lock);
+	gmm_interval_for_each(node, &guest->invalidation.caches[kind], *start, last)
+	{
+		struct gmm_cache *cache = gmm_container_of(node, struct gmm_cache, node);
+
+		if (gmm_cache_is_valid(cache) || !mapping_of(cache))
+			continue;
+		cache->pins++;
+		found = cache;
+		if (node->start > *start)
+			*start = node->start;
+		break;
+	}
+	gmm_unlock_invalidate(&guest->invalidation.lock);
+	return found;
+}
+
+void gmm_cache_pin(struct gmm_cache *cache)
+{
+	gmm_lock_invalidate(&cache->guest->invalidation.lock);
+	cache->pins++;
+	gmm_unlock_invalidate(&cache->guest->invalidation.lock);
+}
+
+void gmm_cache_unpin(struct gmm_cache *cache)
+{
+	struct gmm_invalidation *invalidation = &cache->guest->invalidation;
+
+	gmm_lock_invalidate(&invalidation->lock);
+	cache->pins--;
+	if (invalidation->drainers)
+		gmm_waitqueue_wake_all(&invalidation->ended);
+	gmm_unlock_invalidate(&invalidation->lock);
+}
+
+void gmm_caches_drop_mappings(struct gmm_guest *guest, enum gmm_range_kind kind, uint64_t start,
+			      uint64_t last)
+{
+	struct gmm_cache *cache;
+
+	while ((cache = pin_next(guest, kind, &start, last))) {
+		gmm_lock_cache(&cache->mutex);
+		if (!gmm_cache_is_valid(cache))
+			unmap(cache);
+		gmm_unlock_cache(&cache->mutex);
+		gmm_cache_unpin(cache);
+	}
 }
 
 /* Who uses it */

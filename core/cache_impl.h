@@ -23,6 +23,7 @@ struct gmm_cache {
 	uint64_t *vcpus; /* set of ids, or NULL */
 	struct gmm_interval node;
 	uint64_t hits[GMM_CACHE_HIT_WORDS]; /* pages to resolve again */
+	uint32_t pins;			    /* others who look at it: it is not freed */
 
 	/* under mutex and the invalidation's lock; either is enough to read */
 	enum gmm_range_kind kind;
@@ -41,8 +42,9 @@ struct gmm_cache {
 	 * behind.
 	 */
 	gmm_pfn_t *pfns;
-	void *mapping; /* page-aligned, or NULL */
+	void *mapping; /* page-aligned, or NULL; atomic */
 	uint32_t mapping_pages;
+	uint32_t mapping_access;
 	const struct gmm_memory_ops *ops; /* of the mapping and the frames */
 	void *memory;
 };
@@ -60,6 +62,21 @@ GMM_INLINE bool gmm_cache_is_valid(const struct gmm_cache *cache)
 {
 	return gmm_load_acquire(&cache->hot.valid);
 }
+
+/* Refreshes, but does not wait for a change: -GMM_EBUSY. Not in a section. */
+int gmm_cache_try_refresh(struct gmm_cache *cache);
+/* Sleeps while somebody changes what the cache is over. -GMM_EDEADLK: this thread does. */
+int gmm_cache_wait_change(struct gmm_cache *cache);
+/* Keeps the cache from being freed, without a lock. */
+void gmm_cache_pin(struct gmm_cache *cache);
+void gmm_cache_unpin(struct gmm_cache *cache);
+
+/*
+ * Undoes the mappings that caches over [start, last] of `kind` have kept although they are not
+ * valid: the memory is about to go. May sleep.
+ */
+void gmm_caches_drop_mappings(struct gmm_guest *guest, enum gmm_range_kind kind, uint64_t start,
+			      uint64_t last);
 
 GMM_INLINE bool gmm_cache_is_active(const struct gmm_cache *cache)
 {

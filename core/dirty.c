@@ -81,18 +81,18 @@ void gmm_dirty_map_mark_range(struct gmm_dirty_map *map, uint64_t page, uint64_t
 		mark_word(map, word, word_mask(word, page, count));
 }
 
-void gmm_dirty_map_copy(struct gmm_dirty_map *to, const struct gmm_dirty_map *from)
+void gmm_dirty_map_merge(struct gmm_dirty_map *to, const struct gmm_dirty_map *from)
 {
 	uint64_t pages = to->page_count < from->page_count ? to->page_count : from->page_count;
 	uint64_t word;
 
 	for (word = 0; word < words_for(pages); word++) {
-		uint64_t bits = from->words[word] & word_mask(word, 0, pages);
+		uint64_t bits = gmm_load_relaxed(&from->words[word]) & word_mask(word, 0, pages);
 
 		if (!bits)
 			continue;
-		to->words[word] |= bits;
-		to->summary[word / 64] |= (uint64_t)1 << (word % 64);
+		gmm_fetch_or(&to->words[word], bits);
+		gmm_fetch_or(&to->summary[word / 64], (uint64_t)1 << (word % 64));
 	}
 }
 
@@ -177,27 +177,42 @@ static int protect_resident(struct gmm_operation *operation, gmm_gfn_t gfn, uint
 	return ops->protect(guest->config.stage2_owner, &span) ? -GMM_EIO : 0;
 }
 
-int gmm_dirty_protect(struct gmm_operation *operation, gmm_gfn_t gfn, uint64_t count)
+static int protect_stretch(struct gmm_operation *operation, struct gmm_page_run *run,
+			   uint32_t first, uint32_t count)
 {
-	/* Aging makes a page unwritable and leaves it dirty: it is to be clean too. */
-	static const struct gmm_page_filter written = { .any = GMM_PAGE_WRITABLE | GMM_PAGE_DIRTY };
+	struct gmm_guest *guest = operation->guest;
+	struct gmm_span span = gmm_run_span(operation, run, first, count);
+
+	return guest->config.stage2_ops->protect(guest->config.stage2_owner, &span) ? -GMM_EIO : 0;
+}
+
+static void clean_run(struct gmm_page_run *run)
+{
+	uint32_t i;
+
+	for (i = 0; i < run->count; i++)
+		run->values[i] &= ~(GMM_PAGE_WRITABLE | GMM_PAGE_DIRTY);
+}
+
+int gmm_dirty_protect(struct gmm_operation *operation, gmm_gfn_t gfn, uint64_t count, bool always)
+{
 	struct gmm_guest *guest = operation->guest;
 	const struct gmm_stage2_ops *ops = guest->config.stage2_ops;
-	gmm_gfn_t last = gfn + count - 1;
+	/* Aging makes a page unwritable and leaves it dirty: it is to be clean too. */
+	struct gmm_page_walk walk = { operation, gfn, gfn + count - 1,
+				      .filter = { .any = GMM_PAGE_WRITABLE | GMM_PAGE_DIRTY },
+				      .wait = true };
 	struct gmm_page_run run;
 	int error = 0;
 
 	if (!gmm_slot_is_lazy(operation->slot))
 		return protect_resident(operation, gfn, count);
-	if (!ops || (ops->flags & GMM_STAGE2_LOGS_WRITES))
+	if (!ops || ((ops->flags & GMM_STAGE2_LOGS_WRITES) && !always))
 		return 0;
-	while (!error && gmm_run_claim(operation, &gfn, last, &written, true, &run)) {
-		struct gmm_span span = gmm_run_span(operation, &run, 0, run.count);
-		uint32_t i;
-
-		error = ops->protect(guest->config.stage2_owner, &span) ? -GMM_EIO : 0;
-		for (i = 0; !error && i < run.count; i++)
-			run.values[i] &= ~(GMM_PAGE_WRITABLE | GMM_PAGE_DIRTY);
+	while (!error && gmm_run_claim(&walk, &run)) {
+		error = gmm_run_stretches(operation, &run, GMM_PAGE_WRITABLE, protect_stretch);
+		if (!error)
+			clean_run(&run);
 		gmm_run_release(operation, &run);
 	}
 	return error;
@@ -310,7 +325,8 @@ static int protect_taken(struct gmm_operation *operation, const uint64_t *bitmap
 	while (page < count && !error) {
 		uint64_t end = next_bit(bitmap, page, count, false);
 
-		error = gmm_dirty_protect(operation, operation->node.start + page, end - page);
+		error = gmm_dirty_protect(operation, operation->node.start + page, end - page,
+					  false);
 		page = next_bit(bitmap, end, count, true);
 	}
 	return error;

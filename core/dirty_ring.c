@@ -10,6 +10,9 @@
 #include "dirty_impl.h"
 #include "vcpu_impl.h"
 
+/* Beside the public flags: harvested into the bitmap, so that nobody need reset it. */
+#define ENTRY_DRAINED 0x80000000u
+
 int gmm_dirty_ring_create(struct gmm_vcpu *vcpu, uint32_t entries)
 {
 	struct gmm_dirty_ring *ring, *none = NULL;
@@ -104,22 +107,36 @@ bool gmm_dirty_ring_full(const struct gmm_vcpu *vcpu)
 	       gmm_load_acquire(&ring->pushed) - gmm_load_acquire(&ring->reset) >= ring->soft_limit;
 }
 
+/*
+ * The next entry that nobody has harvested, marked with `flags`. An outside consumer harvests by
+ * the flags alone; whatever else it has made of them counts as dirty. Under lock.
+ */
+static bool take_entry(struct gmm_dirty_ring *ring, uint32_t flags, struct gmm_dirty_entry *out)
+{
+	while (ring->harvested != gmm_load_relaxed(&ring->pushed)) {
+		struct gmm_dirty_entry *entry = &ring->entries[ring->harvested & (ring->size - 1)];
+
+		ring->harvested++;
+		if (gmm_load_acquire(&entry->flags) & GMM_DIRTY_ENTRY_HARVESTED)
+			continue;
+		*out = (struct gmm_dirty_entry){ GMM_DIRTY_ENTRY_DIRTY, entry->slot, entry->page };
+		gmm_store_release(&entry->flags, GMM_DIRTY_ENTRY_DIRTY | flags);
+		return true;
+	}
+	return false;
+}
+
 uint32_t gmm_dirty_ring_harvest(struct gmm_vcpu *vcpu, struct gmm_dirty_entry *out, uint32_t max)
 {
 	struct gmm_dirty_ring *ring = gmm_load_acquire(&vcpu->ring);
 	uint32_t count = 0;
 
-	while (ring && count < max && ring->harvested != gmm_load_acquire(&ring->pushed)) {
-		struct gmm_dirty_entry *entry = &ring->entries[ring->harvested & (ring->size - 1)];
-
-		if (!(gmm_load_acquire(&entry->flags) & GMM_DIRTY_ENTRY_DIRTY))
-			break;
-		out[count] = *entry;
-		out[count].flags = GMM_DIRTY_ENTRY_DIRTY;
+	if (!ring)
+		return 0;
+	gmm_lock_ring(&ring->lock);
+	while (count < max && take_entry(ring, GMM_DIRTY_ENTRY_HARVESTED, &out[count]))
 		count++;
-		gmm_store_release(&entry->flags, GMM_DIRTY_ENTRY_DIRTY | GMM_DIRTY_ENTRY_HARVESTED);
-		ring->harvested++;
-	}
+	gmm_unlock_ring(&ring->lock);
 	return count;
 }
 
@@ -162,7 +179,10 @@ static int protect_pages(struct gmm_guest *guest, uint32_t slot, uint64_t page, 
 
 	if (error)
 		return error;
-	gmm_dirty_protect(&operation, operation.node.start, count);
+	error = gmm_dirty_protect(&operation, operation.node.start, count, false);
+	/* Still writable: then it is dirty, and the next harvest tries again. */
+	if (error && operation.slot->dirty)
+		gmm_dirty_map_mark_range(operation.slot->dirty, page, count);
 	gmm_operation_end(&operation);
 	return 0;
 }
@@ -228,42 +248,70 @@ int64_t gmm_dirty_ring_reset(struct gmm_vcpu *vcpu)
 		total += taken;
 	}
 	/* An outside consumer harvests by the flags alone. */
-	end = gmm_load_acquire(&ring->reset);
+	gmm_lock_ring(&ring->lock);
+	end = gmm_load_relaxed(&ring->reset);
 	if ((int32_t)(ring->harvested - end) < 0)
 		ring->harvested = end;
+	gmm_unlock_ring(&ring->lock);
 	return total;
 }
 
+/* Marks an entry's page in its slot's bitmap. Under the invalidation's lock. */
+static void mark_entry(struct gmm_guest *guest, const struct gmm_dirty_entry *entry)
+{
+	struct gmm_slot *slot = entry->slot < GMM_SLOTS_MAX ? guest->slots.by_id[entry->slot] :
+							      NULL;
+
+	if (slot && slot->dirty && entry->page < slot->config.count)
+		gmm_dirty_map_mark(slot->dirty, entry->page);
+}
+
 /*
- * What its consumer has harvested and not reset stays: the reset still has to protect those pages.
+ * Both locks over the whole: whoever harvests beside us finds an entry in the ring or in the
+ * bitmap. What the consumer has harvested and not reset stays: the reset still has to protect
+ * those pages.
  */
 void gmm_dirty_ring_drain(struct gmm_vcpu *vcpu)
 {
 	struct gmm_dirty_ring *ring = gmm_load_acquire(&vcpu->ring);
+	struct gmm_guest *guest = vcpu->guest;
 	struct gmm_dirty_entry entry;
 	uint32_t reset;
-	bool open;
 
 	if (!ring)
 		return;
-	open = ring->harvested != gmm_load_acquire(&ring->reset);
-	while (gmm_dirty_ring_harvest(vcpu, &entry, 1)) {
-		struct gmm_guest *guest = vcpu->guest;
-		struct gmm_slot *slot;
-
-		gmm_lock_invalidate(&guest->invalidation.lock);
-		slot = entry.slot < GMM_SLOTS_MAX ? guest->slots.by_id[entry.slot] : NULL;
-		if (slot && slot->dirty && entry.page < slot->config.count)
-			gmm_dirty_map_mark(slot->dirty, entry.page);
-		gmm_unlock_invalidate(&guest->invalidation.lock);
-	}
-	if (open)
-		return;
+	gmm_lock_invalidate(&guest->invalidation.lock);
 	gmm_lock_ring(&ring->lock);
-	for (reset = gmm_load_relaxed(&ring->reset); reset != ring->harvested; reset++)
-		gmm_store_release(&ring->entries[reset & (ring->size - 1)].flags, 0u);
+	while (take_entry(ring, ENTRY_DRAINED | GMM_DIRTY_ENTRY_HARVESTED, &entry))
+		mark_entry(guest, &entry);
+	for (reset = gmm_load_relaxed(&ring->reset); reset != ring->harvested; reset++) {
+		uint32_t *flags = &ring->entries[reset & (ring->size - 1)].flags;
+
+		if (!(gmm_load_relaxed(flags) & ENTRY_DRAINED))
+			break;
+		gmm_store_release(flags, 0u);
+	}
 	gmm_store_release(&ring->reset, reset);
 	gmm_unlock_ring(&ring->lock);
+	gmm_unlock_invalidate(&guest->invalidation.lock);
+}
+
+void gmm_dirty_ring_empty(struct gmm_vcpu *vcpu)
+{
+	struct gmm_dirty_ring *ring = gmm_load_acquire(&vcpu->ring);
+	struct gmm_guest *guest = vcpu->guest;
+	uint32_t i;
+
+	if (!ring)
+		return;
+	gmm_lock_invalidate(&guest->invalidation.lock);
+	gmm_lock_ring(&ring->lock);
+	for (i = gmm_load_relaxed(&ring->reset); i != gmm_load_relaxed(&ring->pushed); i++)
+		mark_entry(guest, &ring->entries[i & (ring->size - 1)]);
+	gmm_store_release(&ring->reset, i);
+	ring->harvested = i;
+	gmm_unlock_ring(&ring->lock);
+	gmm_unlock_invalidate(&guest->invalidation.lock);
 }
 
 void gmm_dirty_rings_drain(struct gmm_guest *guest)

@@ -12,32 +12,12 @@
 #include "dirty_impl.h"
 #include "page_impl.h"
 
-#define EVICT_RANGES 32u
+#define EVICT_RANGES 8u
 #define CHUNK_PAGES 512u /* of the clock */
 
 static uint64_t run_page(const struct gmm_operation *operation, const struct gmm_page_run *run)
 {
 	return operation->slot->config.memory_page + (run->gfn - operation->slot->by_gfn.start);
-}
-
-/* Calls fn() for each stretch of a run whose values have all of `bits`. */
-static int for_stretches(struct gmm_operation *operation, struct gmm_page_run *run, uint64_t bits,
-			 int (*fn)(struct gmm_operation *operation, struct gmm_page_run *run,
-				   uint32_t first, uint32_t count))
-{
-	uint32_t first = 0;
-	int error = 0;
-
-	while (first < run->count && !error) {
-		uint32_t end = first;
-
-		while (end < run->count && (run->values[end] & bits) == bits)
-			end++;
-		if (end > first)
-			error = fn(operation, run, first, end - first);
-		first = end + 1;
-	}
-	return error;
 }
 
 static int protect_stretch(struct gmm_operation *operation, struct gmm_page_run *run,
@@ -70,30 +50,21 @@ static int write_stretch(struct gmm_operation *operation, struct gmm_page_run *r
 	return 0;
 }
 
-static uint32_t count_bits(const struct gmm_page_run *run, uint64_t bits)
-{
-	uint32_t count = 0, i;
-
-	for (i = 0; i < run->count; i++)
-		count += (run->values[i] & bits) == bits;
-	return count;
-}
-
 /* The pages of a claimed run go. On failure they stay, protected, and no contents are lost. */
 static int64_t evict_run(struct gmm_operation *operation, struct gmm_page_run *run)
 {
 	struct gmm_guest *guest = operation->guest;
 	const struct gmm_slot_config *config = &operation->slot->config;
-	uint32_t changed = count_bits(run, GMM_PAGE_CHANGED);
+	uint32_t changed = gmm_run_count(run, GMM_PAGE_CHANGED);
 	int error = 0;
 	uint32_t i;
 
 	gmm_step(GMM_STEP_EVICT_CLAIMED);
 	if (guest->config.stage2_ops)
-		error = for_stretches(operation, run, GMM_PAGE_WRITABLE, protect_stretch);
+		error = gmm_run_stretches(operation, run, GMM_PAGE_WRITABLE, protect_stretch);
 	gmm_step(GMM_STEP_EVICT_PROTECTED);
 	if (!error)
-		error = for_stretches(operation, run, GMM_PAGE_CHANGED, write_stretch);
+		error = gmm_run_stretches(operation, run, GMM_PAGE_CHANGED, write_stretch);
 	gmm_step(GMM_STEP_EVICT_WRITTEN);
 	if (!error &&
 	    config->memory_ops->discard(config->memory, run_page(operation, run), run->count))
@@ -108,14 +79,35 @@ static int64_t evict_run(struct gmm_operation *operation, struct gmm_page_run *r
 	return run->count;
 }
 
-/* What of an operation's frames is to go: found first, so that only those frames' caches are
- * invalidated. */
+/*
+ * What of an operation's frames is to go: found first, so that only those frames' caches are
+ * invalidated.
+ */
 struct pick {
 	struct gmm_page_filter filter;
+	uint64_t limit; /* pages still to be evicted at most */
 	struct gmm_range ranges[EVICT_RANGES];
 	uint32_t count;
+	uint64_t pages;
 	gmm_gfn_t next; /* where the search goes on */
 };
+
+/* Puts a frame into the ranges; false: there is no room. */
+static bool pick_frame(struct pick *pick, gmm_gfn_t gfn)
+{
+	struct gmm_range *last = pick->count ? &pick->ranges[pick->count - 1] : NULL;
+
+	if (pick->pages == pick->limit)
+		return false;
+	if (last && last->end == gfn && last->end - last->start < GMM_RUN_PAGES)
+		last->end++;
+	else if (pick->count < EVICT_RANGES)
+		pick->ranges[pick->count++] = (struct gmm_range){ gfn, gfn + 1 };
+	else
+		return false;
+	pick->pages++;
+	return true;
+}
 
 static int pick_table(void *opaque, gmm_gfn_t gfn, uint64_t *entries, uint32_t count)
 {
@@ -124,20 +116,14 @@ static int pick_table(void *opaque, gmm_gfn_t gfn, uint64_t *entries, uint32_t c
 
 	for (i = 0; i < count; i++) {
 		uint64_t value = gmm_load_acquire(&entries[i]);
-		struct gmm_range *last = pick->count ? &pick->ranges[pick->count - 1] : NULL;
 
 		if ((value & pick->filter.all) != pick->filter.all || (value & pick->filter.none))
 			continue;
-		if (last && last->end == gfn + i && last->end - last->start < GMM_RUN_PAGES) {
-			last->end++;
-		} else if (pick->count < EVICT_RANGES) {
-			pick->ranges[pick->count++] = (struct gmm_range){ gfn + i, gfn + i + 1 };
-		} else {
+		if (!pick_frame(pick, gfn + i)) {
 			pick->next = gfn + i;
 			return 1;
 		}
 	}
-	pick->next = gfn + count;
 	return 0;
 }
 
@@ -153,10 +139,10 @@ static int64_t evict_picked(struct gmm_operation *operation, const struct pick *
 	if (error)
 		return error;
 	for (i = 0; i < pick->count && evicted >= 0; i++) {
-		gmm_gfn_t gfn = pick->ranges[i].start;
+		struct gmm_page_walk walk = { operation, pick->ranges[i].start,
+					      pick->ranges[i].end - 1, .filter = pick->filter };
 
-		while (evicted >= 0 && gmm_run_claim(operation, &gfn, pick->ranges[i].end - 1,
-						     &pick->filter, false, &run)) {
+		while (evicted >= 0 && gmm_run_claim(&walk, &run)) {
 			int64_t answer = evict_run(operation, &run);
 
 			evicted = answer < 0 ? answer : evicted + answer;
@@ -169,8 +155,15 @@ static int64_t evict_picked(struct gmm_operation *operation, const struct pick *
 	return evicted;
 }
 
-static int64_t evict_slot(struct gmm_operation *operation, uint32_t flags)
+struct evict_request {
+	uint32_t flags;
+	uint64_t limit; /* pages */
+	gmm_gfn_t stop; /* where the limit was reached */
+};
+
+static int64_t evict_slot(struct gmm_operation *operation, void *context)
 {
+	struct evict_request *request = context;
 	struct pick *pick;
 	int64_t evicted = 0;
 	gmm_gfn_t gfn = operation->node.start;
@@ -181,99 +174,95 @@ static int64_t evict_slot(struct gmm_operation *operation, uint32_t flags)
 	if (!pick)
 		return -GMM_ENOMEM;
 	pick->filter.all = GMM_PAGE_RESIDENT;
-	pick->filter.none = GMM_PAGE_BUSY | (flags & GMM_EVICT_COLD ? GMM_PAGE_YOUNG : 0);
-	while (gfn <= operation->node.last && evicted >= 0) {
+	pick->filter.none = GMM_PAGE_BUSY | (request->flags & GMM_EVICT_COLD ? GMM_PAGE_YOUNG : 0);
+	while (gfn <= operation->node.last && evicted >= 0 && request->limit) {
+		pick->limit = request->limit;
 		pick->count = 0;
+		pick->pages = 0;
 		pick->next = operation->node.last + 1;
-		if (!gmm_stage2_visit(&operation->guest->stage2, gfn,
-				      operation->node.last - gfn + 1, pick_table, pick))
-			pick->next = operation->node.last + 1;
+		gmm_stage2_visit(&operation->guest->stage2, gfn, operation->node.last - gfn + 1,
+				 pick_table, pick);
 		if (pick->count) {
 			int64_t answer = evict_picked(operation, pick);
 
 			evicted = answer < 0 ? answer : evicted + answer;
+			request->limit -= answer < 0 ? 0 : (uint64_t)answer;
 		}
 		gfn = pick->next;
 	}
+	request->stop = gfn;
 	gmm_free(pick, sizeof(*pick));
 	return evicted;
 }
 
 int64_t gmm_evict(struct gmm_guest *guest, gmm_gfn_t gfn, uint64_t count, uint32_t flags)
 {
-	int64_t evicted = 0;
+	struct evict_request request = { .flags = flags, .limit = ~(uint64_t)0 };
+	int error = gmm_frames_check(guest, gfn, count);
 
-	if ((flags & ~GMM_EVICT_COLD) || !count)
+	if (flags & ~GMM_EVICT_COLD)
 		return -GMM_EINVAL;
-	if (gfn + count < gfn)
-		return -GMM_ERANGE;
-	while (count) {
-		struct gmm_operation operation;
-		int64_t answer =
-			gmm_operation_begin(guest, gfn, count, GMM_OPERATION_WAIT_SLOT, &operation);
-		uint64_t done;
-
-		if (answer)
-			return answer == -GMM_EFAULT ? -GMM_ERANGE : answer;
-		done = gmm_operation_count(&operation);
-		answer = evict_slot(&operation, flags);
-		gmm_operation_end(&operation);
-		if (answer < 0)
-			return answer;
-		evicted += answer;
-		gfn += done;
-		count -= done;
-	}
-	return evicted;
+	if (error)
+		return error;
+	return gmm_operation_over(guest, gfn, count, GMM_OPERATION_WAIT_SLOT, -GMM_ERANGE,
+				  evict_slot, &request);
 }
 
 /* Discarding waits for busy pages: afterwards every page reads as zero. */
+static int discard_stretch(struct gmm_operation *operation, struct gmm_page_run *run,
+			   uint32_t first, uint32_t count)
+{
+	const struct gmm_slot_config *config = &operation->slot->config;
+	uint32_t i;
+
+	if (config->memory_ops->discard(config->memory, run_page(operation, run) + first, count))
+		return -GMM_EIO;
+	for (i = first; i < first + count; i++)
+		run->values[i] = GMM_ORIGIN_ZERO;
+	gmm_fetch_add(&operation->guest->resident, -(uint64_t)count);
+	return 0;
+}
+
 static int discard_run(struct gmm_operation *operation, struct gmm_page_run *run)
 {
 	struct gmm_guest *guest = operation->guest;
-	const struct gmm_slot_config *config = &operation->slot->config;
 	struct gmm_slot *slot = operation->slot;
-	uint32_t resident = count_bits(run, GMM_PAGE_RESIDENT);
 	int error = 0;
 	uint32_t i;
 
 	if (guest->config.stage2_ops)
-		error = for_stretches(operation, run, GMM_PAGE_WRITABLE, protect_stretch);
-	if (!error && resident &&
-	    config->memory_ops->discard(config->memory, run_page(operation, run), run->count))
-		error = -GMM_EIO;
-	if (error)
-		return error;
+		error = gmm_run_stretches(operation, run, GMM_PAGE_WRITABLE, protect_stretch);
+	/* What is gone is gone, also when a later part fails: so it is in the log before. */
 	if (slot->dirty)
 		gmm_dirty_map_mark_range(slot->dirty, run->gfn - slot->by_gfn.start, run->count);
+	if (!error)
+		error = gmm_run_stretches(operation, run, GMM_PAGE_RESIDENT, discard_stretch);
+	if (error)
+		return error;
 	for (i = 0; i < run->count; i++)
 		run->values[i] = GMM_ORIGIN_ZERO;
-	gmm_fetch_add(&guest->resident, -(uint64_t)resident);
 	gmm_count(guest, discarded, run->count);
 	return 0;
 }
 
-static int discard_slot(struct gmm_operation *operation)
+static int64_t discard_slot(struct gmm_operation *operation, void *context)
 {
-	static const struct gmm_page_filter any = { 0 };
 	struct gmm_guest *guest = operation->guest;
 	struct gmm_range range = { operation->node.start, operation->node.last + 1 };
-	gmm_gfn_t gfn;
+	struct gmm_page_walk walk = { operation, range.start, range.end - 1, .wait = true };
 	struct gmm_page_run run;
 	int error;
 
 	if (!(operation->slot->config.memory_ops->flags & GMM_MEMORY_EVICTABLE))
 		return -GMM_EOPNOTSUPP;
-	for (gfn = range.start & ~(uint64_t)(GMM_SOFT_TABLE_ENTRIES - 1); gfn < range.end;
-	     gfn += GMM_SOFT_TABLE_ENTRIES)
-		if (!gmm_stage2_populate(&guest->stage2, gfn))
-			return -GMM_ENOMEM;
+	error = gmm_operation_populate_tables(operation);
+	if (error)
+		return error;
 	error = gmm_invalidate_begin_flags(guest, GMM_RANGE_GFN, &range, 1,
 					   GMM_INVALIDATE_FAULTS_GO_ON, NULL);
 	if (error)
 		return error;
-	gfn = range.start;
-	while (!error && gmm_run_claim(operation, &gfn, range.end - 1, &any, true, &run)) {
+	while (!error && gmm_run_claim(&walk, &run)) {
 		error = discard_run(operation, &run);
 		gmm_run_release(operation, &run);
 	}
@@ -283,24 +272,12 @@ static int discard_slot(struct gmm_operation *operation)
 
 int gmm_discard(struct gmm_guest *guest, gmm_gfn_t gfn, uint64_t count)
 {
-	int error = 0;
+	int error = gmm_frames_check(guest, gfn, count);
 
-	if (!count || gfn + count < gfn)
-		return -GMM_ERANGE;
-	while (count && !error) {
-		struct gmm_operation operation;
-		uint64_t done;
-
-		error = gmm_operation_begin(guest, gfn, count, GMM_OPERATION_WAIT_SLOT, &operation);
-		if (error)
-			return error == -GMM_EFAULT ? -GMM_ERANGE : error;
-		done = gmm_operation_count(&operation);
-		error = discard_slot(&operation);
-		gmm_operation_end(&operation);
-		gfn += done;
-		count -= done;
-	}
-	return error;
+	if (error)
+		return error;
+	return (int)gmm_operation_over(guest, gfn, count, GMM_OPERATION_WAIT_SLOT, -GMM_ERANGE,
+				       discard_slot, NULL);
 }
 
 uint64_t gmm_resident_pages(const struct gmm_guest *guest)
@@ -333,32 +310,52 @@ static bool next_stretch(struct gmm_guest *guest, gmm_gfn_t *gfn, uint64_t *coun
 	return found;
 }
 
-/*
- * The hand evicts what stayed cold since it last came by, then ages what is left, which has one
- * round to be used again. The third round takes whatever there is.
- */
-static int64_t trim_locked(struct gmm_guest *guest, uint64_t target)
+/* One stretch under the hand: what stayed cold since it last came by goes, the rest ages. */
+static int64_t trim_stretch(struct gmm_guest *guest, uint64_t count, uint64_t target,
+			    bool cold_only)
+{
+	struct evict_request request = {
+		.flags = cold_only ? GMM_EVICT_COLD : 0,
+		.limit = gmm_resident_pages(guest) - target,
+	};
+	int64_t evicted = gmm_operation_over(guest, guest->clock_hand, count,
+					     GMM_OPERATION_WAIT_SLOT, -GMM_ERANGE, evict_slot,
+					     &request);
+	int64_t aged;
+
+	if (evicted < 0)
+		return evicted;
+	if (!request.limit)
+		count = request.stop - guest->clock_hand;
+	aged = count ? gmm_age(guest, guest->clock_hand, count, 0, NULL) : 0;
+	guest->clock_hand += count;
+	return aged < 0 ? aged : evicted;
+}
+
+/* Rounds in which only cold pages go; what the first one ages has the next to be used again. */
+#define COLD_ROUNDS 3u
+
+static int64_t trim(struct gmm_guest *guest, uint64_t target)
 {
 	int64_t evicted = 0;
-	uint32_t wraps = 0;
+	uint32_t rounds = 0;
 
-	while (gmm_resident_pages(guest) > target && wraps < 4) {
-		uint32_t flags = wraps < 3 ? GMM_EVICT_COLD : 0;
+	while (gmm_resident_pages(guest) > target && rounds <= COLD_ROUNDS) {
 		uint64_t count;
 		int64_t answer;
 
 		if (!next_stretch(guest, &guest->clock_hand, &count)) {
 			guest->clock_hand = 0;
-			wraps++;
+			rounds++;
 			continue;
 		}
-		answer = gmm_evict(guest, guest->clock_hand, count, flags);
+		answer = trim_stretch(guest, count, target, rounds < COLD_ROUNDS);
 		if (answer >= 0) {
 			evicted += answer;
-			answer = gmm_age(guest, guest->clock_hand, count, 0, NULL);
+			continue;
 		}
-		/* The slot may have changed since it was found. */
-		if (answer < 0 && answer != -GMM_ERANGE && answer != -GMM_EOPNOTSUPP)
+		/* The slot has changed since it was found. */
+		if (answer != -GMM_ERANGE && answer != -GMM_EOPNOTSUPP)
 			return answer;
 		guest->clock_hand += count;
 	}
@@ -373,9 +370,7 @@ int64_t gmm_resident_trim(struct gmm_guest *guest, uint64_t target)
 		return -GMM_EDEADLK;
 	if (gmm_exchange(&guest->trimming, 1u))
 		return -GMM_EBUSY;
-	gmm_lock_trim(&guest->trim_mutex);
-	answer = trim_locked(guest, target);
-	gmm_unlock_trim(&guest->trim_mutex);
+	answer = trim(guest, target);
 	gmm_store_release(&guest->trimming, 0u);
 	return answer;
 }

@@ -151,11 +151,18 @@ static int map(struct fault *fault)
 			gmm_count(fault->guest, faults_mapped, 1);
 	}
 	gmm_step(GMM_STEP_FAULT_MAPPED);
-	gmm_operation_installed(&fault->operation);
-	/* A failed write fault leaves the page as changed: what the guest saw of the mapping is not
-	 * known. */
 	if (!error)
 		*value = now;
+	else if (access & GMM_ACCESS_WRITE)
+		/* What a failed mapping lets the guest write is not known. */
+		*value |= GMM_PAGE_CHANGED | GMM_PAGE_DIRTY;
+	if (!gmm_operation_installed(&fault->operation)) {
+		/* A change that may not wait came between: out with it, where that can be done. */
+		gmm_count(fault->guest, faults_retried, 1);
+		if (!ops->unmap(fault->guest->config.stage2_owner, &span))
+			*value &= ~(GMM_PAGE_MAPPED | GMM_PAGE_WRITABLE);
+		error = -GMM_EAGAIN;
+	}
 	return error;
 }
 
@@ -188,6 +195,17 @@ static int serve_lazy(struct fault *fault)
 	return finish(fault, error);
 }
 
+/* Only while the translation is there: one that is gone leaves nothing behind in its entry (L12). */
+static bool make_young(struct fault *fault)
+{
+	uint64_t seen = gmm_load_acquire(fault->entry);
+
+	while (suffices(seen, fault->access))
+		if (gmm_compare_exchange(fault->entry, &seen, seen | GMM_PAGE_YOUNG))
+			return true;
+	return false;
+}
+
 /*
  * Resident memory: the frame is taken, and the entry set in the same lock in which the retry is
  * tested (L1). The reference goes after that (L5).
@@ -204,8 +222,7 @@ static int serve_resident(struct fault *fault)
 	int error;
 	bool good;
 
-	if (suffices(gmm_load_acquire(fault->entry), fault->access)) {
-		gmm_fetch_or(fault->entry, GMM_PAGE_YOUNG);
+	if (make_young(fault)) {
 		gmm_count(guest, faults_fast, 1);
 		wake(fault);
 		return 0;
@@ -305,6 +322,18 @@ static int fill_run(struct gmm_operation *operation, struct gmm_page_run *run, u
 	return error;
 }
 
+static void undo_map(struct gmm_operation *operation, struct gmm_page_run *run)
+{
+	const struct gmm_stage2_ops *ops = operation->guest->config.stage2_ops;
+	struct gmm_span span = gmm_run_span(operation, run, 0, run->count);
+	uint32_t i;
+
+	if (ops->unmap(operation->guest->config.stage2_owner, &span))
+		return;
+	for (i = 0; i < run->count; i++)
+		run->values[i] &= ~(GMM_PAGE_MAPPED | GMM_PAGE_WRITABLE);
+}
+
 /* Prefetch: read-only mappings of pages that have none, so that the first write is still seen. */
 static int map_run(struct gmm_operation *operation, struct gmm_page_run *run)
 {
@@ -329,30 +358,33 @@ static int map_run(struct gmm_operation *operation, struct gmm_page_run *run)
 		}
 		first = end + 1;
 	}
-	gmm_operation_installed(operation);
+	if (!gmm_operation_installed(operation))
+		undo_map(operation, run);
 	return error == -GMM_EAGAIN ? 0 : error;
 }
 
-static int populate_slot(struct gmm_operation *operation, uint32_t access, uint32_t flags)
-{
-	struct gmm_guest *guest = operation->guest;
-	gmm_gfn_t gfn = operation->node.start;
-	gmm_gfn_t last = operation->node.last;
-	static const struct gmm_page_filter any = { 0 };
-	struct gmm_page_run run;
-	int error = 0;
+struct populate {
+	uint32_t access;
+	uint32_t flags;
+};
 
+static int64_t populate_slot(struct gmm_operation *operation, void *context)
+{
+	const struct populate *populate = context;
+	struct gmm_page_walk walk = { operation, operation->node.start, operation->node.last,
+				      .wait = true };
+	struct gmm_page_run run;
+	int error;
+
+	if ((populate->access & GMM_ACCESS_WRITE) &&
+	    (operation->slot->config.flags & GMM_SLOT_READ_ONLY))
+		return -GMM_EROFS;
 	if (!gmm_slot_is_lazy(operation->slot))
 		return 0;
-	/* Tables first: a run only sees entries that exist. */
-	for (gfn &= ~(uint64_t)(GMM_SOFT_TABLE_ENTRIES - 1); gfn <= last;
-	     gfn += GMM_SOFT_TABLE_ENTRIES)
-		if (!gmm_stage2_populate(&guest->stage2, gfn))
-			return -GMM_ENOMEM;
-	gfn = operation->node.start;
-	while (!error && gmm_run_claim(operation, &gfn, last, &any, true, &run)) {
-		error = fill_run(operation, &run, access);
-		if (!error && (flags & GMM_POPULATE_MAP))
+	error = gmm_operation_populate_tables(operation);
+	while (!error && gmm_run_claim(&walk, &run)) {
+		error = fill_run(operation, &run, populate->access);
+		if (!error && (populate->flags & GMM_POPULATE_MAP))
 			error = map_run(operation, &run);
 		gmm_run_release(operation, &run);
 	}
@@ -362,26 +394,22 @@ static int populate_slot(struct gmm_operation *operation, uint32_t access, uint3
 int gmm_fault_populate(struct gmm_guest *guest, gmm_gfn_t gfn, uint64_t count, uint32_t access,
 		       uint32_t flags)
 {
-	int error = 0;
+	struct populate populate = { access, flags };
 
 	if (flags & ~GMM_POPULATE_MAP)
 		return -GMM_EINVAL;
-	while (count && !error) {
-		struct gmm_operation operation;
-		uint64_t done;
+	if (!count)
+		return 0;
+	if (gmm_frames_check(guest, gfn, count))
+		return -GMM_EFAULT;
+	return (int)gmm_operation_over(guest, gfn, count, GMM_OPERATION_WAIT_ALL, -GMM_EFAULT,
+				       populate_slot, &populate);
+}
 
-		error = gmm_operation_begin(guest, gfn, count, GMM_OPERATION_WAIT_ALL, &operation);
-		if (error)
-			break;
-		done = gmm_operation_count(&operation);
-		if ((access & GMM_ACCESS_WRITE) &&
-		    (operation.slot->config.flags & GMM_SLOT_READ_ONLY))
-			error = -GMM_EROFS;
-		else
-			error = populate_slot(&operation, access, flags);
-		gmm_operation_end(&operation);
-		gfn += done;
-		count -= done;
-	}
-	return error;
+int gmm_fault_try_populate(struct gmm_guest *guest, gmm_gfn_t gfn, uint64_t count, uint32_t access)
+{
+	struct populate populate = { access, 0 };
+
+	return (int)gmm_operation_over(guest, gfn, count, GMM_OPERATION_TRY_ALL, -GMM_EFAULT,
+				       populate_slot, &populate);
 }

@@ -99,7 +99,6 @@ int gmm_guest_create(const struct gmm_guest_config *config, struct gmm_guest **g
 	gmm_spin_init(&made->pages_lock, GMM_RANK_PAGES);
 	gmm_waitqueue_init(&made->pages_free);
 	gmm_spin_init(&made->vcpus_lock, GMM_RANK_VCPUS);
-	gmm_mutex_init(&made->trim_mutex, GMM_RANK_TRIM);
 	*guest = made;
 	return 0;
 }
@@ -120,7 +119,6 @@ int gmm_guest_destroy(struct gmm_guest *guest)
 		guest->graveyard = vcpu->next_dead;
 		gmm_vcpu_free(vcpu);
 	}
-	gmm_mutex_destroy(&guest->trim_mutex);
 	gmm_spin_destroy(&guest->vcpus_lock);
 	gmm_waitqueue_destroy(&guest->pages_free);
 	gmm_spin_destroy(&guest->pages_lock);
@@ -145,4 +143,13 @@ void gmm_guest_counters(const struct gmm_guest *guest, struct gmm_guest_counters
 uint32_t gmm_guest_page_shift(const struct gmm_guest *guest)
 {
 	return guest->hot.page_shift;
+}
+
+int gmm_frames_check(const struct gmm_guest *guest, gmm_gfn_t gfn, uint64_t count)
+{
+	uint64_t frames = guest->hot.gpa_limit >> guest->hot.page_shift;
+
+	if (!count)
+		return -GMM_EINVAL;
+	return gfn >= frames || count > frames - gfn ? -GMM_ERANGE : 0;
 }

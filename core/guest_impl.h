@@ -29,7 +29,6 @@ struct gmm_guest {
 	/* Sleeping for a page that somebody changes; the page's state itself is in stage2. */
 	struct gmm_spinlock pages_lock;
 	struct gmm_waitqueue pages_free;
-	uint32_t page_waiters; /* atomic */
 
 	/* under vcpus_lock; entries of vcpus[] are also read without it */
 	struct gmm_spinlock vcpus_lock;
@@ -37,9 +36,7 @@ struct gmm_guest {
 	struct gmm_vcpu *graveyard; /* destroyed, freed with the guest */
 	uint32_t vcpu_count;
 
-	/* under trim_mutex */
-	struct gmm_mutex trim_mutex;
-	gmm_gfn_t clock_hand;
+	gmm_gfn_t clock_hand; /* of who has set `trimming` */
 
 	/* atomic */
 	uint32_t trimming;
@@ -65,6 +62,11 @@ enum gmm_warning {
 	GMM_WARN_RING_FULL = 8,
 };
 void gmm_warn_once(struct gmm_guest *guest, enum gmm_warning warning, const char *text);
+
+/*
+ * Frames that a caller names: -GMM_EINVAL: none; -GMM_ERANGE: beyond the guest's address space.
+ */
+int gmm_frames_check(const struct gmm_guest *guest, gmm_gfn_t gfn, uint64_t count);
 
 /* A page's owner lets go of it: wakes threads that sleep for any page. */
 void gmm_pages_wake(struct gmm_guest *guest);

@@ -76,35 +76,12 @@ static void normalize(const struct gmm_guest *guest, enum gmm_range_kind kind,
 	}
 }
 
-/* Active ranges */
-
-static struct gmm_active_range *find_active(struct gmm_invalidation *invalidation,
-					    enum gmm_range_kind kind, uint64_t start, uint64_t last,
-					    enum gmm_change change)
-{
-	uint32_t i;
-
-	if (!invalidation->active_count[kind])
-		return NULL;
-	for (i = 0; i < invalidation->active_used[kind]; i++) {
-		struct gmm_active_range *active = &invalidation->active[kind][i];
-
-		if (!active->count || active->start > last || active->last < start)
-			continue;
-		if ((change == GMM_CHANGE_HOLDING && !active->holding) ||
-		    (change == GMM_CHANGE_SLOT && !active->slots))
-			continue;
-		return active;
-	}
-	return NULL;
-}
-
 struct gmm_active_range *gmm_invalidate_find(struct gmm_guest *guest, enum gmm_range_kind kind,
 					     uint64_t start, uint64_t last, enum gmm_change change)
 {
 	struct gmm_invalidation *invalidation = &guest->invalidation;
 	enum gmm_range_kind other = other_kind(kind);
-	struct gmm_active_range *found = find_active(invalidation, kind, start, last, change);
+	struct gmm_active_range *found = gmm_active_find(invalidation, kind, start, last, change);
 	struct gmm_interval *node;
 
 	if (found || !invalidation->active_count[other])
@@ -115,7 +92,7 @@ struct gmm_active_range *gmm_invalidate_find(struct gmm_guest *guest, enum gmm_r
 
 		gmm_invalidate_convert(guest, slot_of_node(node, kind), kind, start, last,
 				       &other_start, &other_last);
-		found = find_active(invalidation, other, other_start, other_last, change);
+		found = gmm_active_find(invalidation, other, other_start, other_last, change);
 		if (found)
 			return found;
 	}
@@ -137,107 +114,16 @@ int gmm_invalidate_wait_locked(struct gmm_guest *guest, enum gmm_range_kind kind
 	return 0;
 }
 
-static bool changes_something(const struct gmm_invalidation *invalidation, uintptr_t thread)
+bool gmm_invalidate_would_deadlock(struct gmm_guest *guest)
 {
-	uint32_t kind, i;
+	bool own;
 
-	for (kind = 0; kind < 2; kind++)
-		for (i = 0; i < invalidation->active_used[kind]; i++)
-			if (invalidation->active[kind][i].count &&
-			    invalidation->active[kind][i].owner == thread)
-				return true;
-	return false;
-}
-
-static uint64_t growth(const struct gmm_active_range *active, uint64_t start, uint64_t last)
-{
-	uint64_t grown = 0;
-
-	if (start < active->start)
-		grown += active->start - start;
-	if (last > active->last)
-		grown += last - active->last;
-	return grown;
-}
-
-/* The entry to put a range into: the same range, a free one, or the one that grows least. */
-static struct gmm_active_range *choose_active(struct gmm_invalidation *invalidation,
-					      enum gmm_range_kind kind, uint64_t start,
-					      uint64_t last)
-{
-	struct gmm_active_range *free_entry = NULL;
-	struct gmm_active_range *least = NULL;
-	uint32_t i;
-
-	for (i = 0; i < invalidation->active_used[kind]; i++) {
-		struct gmm_active_range *active = &invalidation->active[kind][i];
-
-		if (!active->count) {
-			if (!free_entry)
-				free_entry = active;
-			continue;
-		}
-		if (active->start == start && active->last == last)
-			return active;
-		if (!least || growth(active, start, last) < growth(least, start, last))
-			least = active;
-	}
-	if (free_entry)
-		return free_entry;
-	if (invalidation->active_used[kind] < GMM_ACTIVE_RANGES)
-		return &invalidation->active[kind][invalidation->active_used[kind]++];
-	return least;
-}
-
-static void add_active(struct gmm_guest *guest, enum gmm_range_kind kind, uint64_t start,
-		       uint64_t last, uint32_t flags)
-{
-	struct gmm_invalidation *invalidation = &guest->invalidation;
-	struct gmm_active_range *active = choose_active(invalidation, kind, start, last);
-	uintptr_t self = gmm_thread_self();
-
-	if (!active->count) {
-		*active = (struct gmm_active_range){ .start = start, .last = last, .owner = self };
-	} else {
-		if (active->start != start || active->last != last)
-			gmm_count(guest, range_merges, 1);
-		if (start < active->start)
-			active->start = start;
-		if (last > active->last)
-			active->last = last;
-		if (active->owner != self)
-			active->owner = 0;
-	}
-	active->count++;
-	if (flags & GMM_INVALIDATE_SLOT)
-		active->slots++;
-	invalidation->active_count[kind]++;
-}
-
-/*
- * The entry that a range is in: the same range first, else one around it. `holding` and `slots` say
- * what its begin counted; an entry that has no such count left is another one's.
- */
-static struct gmm_active_range *containing_active(struct gmm_invalidation *invalidation,
-						  enum gmm_range_kind kind, uint64_t start,
-						  uint64_t last, bool holding, bool slots)
-{
-	struct gmm_active_range *found = NULL;
-	uint32_t i;
-
-	for (i = 0; i < invalidation->active_used[kind]; i++) {
-		struct gmm_active_range *active = &invalidation->active[kind][i];
-
-		if (!active->count || active->start > start || active->last < last)
-			continue;
-		if ((holding && !active->holding) ||
-		    (!holding && active->holding == active->count) || (slots && !active->slots))
-			continue;
-		if (active->start == start && active->last == last)
-			return active;
-		found = active;
-	}
-	return found;
+	if (gmm_section_inside(&guest->sections))
+		return true;
+	gmm_lock_invalidate(&guest->invalidation.lock);
+	own = gmm_active_any_own(&guest->invalidation);
+	gmm_unlock_invalidate(&guest->invalidation.lock);
+	return own;
 }
 
 /* What begins */
@@ -368,8 +254,7 @@ static void hold_faults(struct gmm_guest *guest, enum gmm_range_kind kind,
 		uint64_t start, last;
 
 		normalize(guest, kind, &ranges[i], &start, &last);
-		containing_active(invalidation, kind, start, last, false,
-				  flags & GMM_INVALIDATE_SLOT)
+		gmm_active_of(invalidation, kind, start, last, false, flags & GMM_INVALIDATE_SLOT)
 			->holding++;
 		installing |= hold_range(guest, kind, start, last);
 	}
@@ -422,7 +307,6 @@ static void kick_users(struct begin_context *context, uint32_t flags)
 static int check_begin(struct gmm_guest *guest, const struct gmm_range *ranges, uint32_t count,
 		       uint32_t flags)
 {
-	bool deadlock = false;
 	uint32_t i;
 
 	for (i = 0; i < count; i++)
@@ -430,14 +314,9 @@ static int check_begin(struct gmm_guest *guest, const struct gmm_range *ranges, 
 			return -GMM_EINVAL;
 	if (!count)
 		return -GMM_EINVAL;
-	if (gmm_section_inside(&guest->sections))
-		return -GMM_EDEADLK;
-	if (flags & GMM_INVALIDATE_NONBLOCKING)
-		return 0;
-	gmm_lock_invalidate(&guest->invalidation.lock);
-	deadlock = changes_something(&guest->invalidation, gmm_thread_self());
-	gmm_unlock_invalidate(&guest->invalidation.lock);
-	return deadlock ? -GMM_EDEADLK : 0;
+	if (flags & (GMM_INVALIDATE_NONBLOCKING | GMM_INVALIDATE_NESTED))
+		return gmm_section_inside(&guest->sections) ? -GMM_EDEADLK : 0;
+	return gmm_invalidate_would_deadlock(guest) ? -GMM_EDEADLK : 0;
 }
 
 int gmm_invalidate_begin_flags(struct gmm_guest *guest, enum gmm_range_kind kind,
@@ -456,7 +335,7 @@ int gmm_invalidate_begin_flags(struct gmm_guest *guest, enum gmm_range_kind kind
 		uint64_t start, last;
 
 		normalize(guest, kind, &ranges[i], &start, &last);
-		add_active(guest, kind, start, last, flags);
+		gmm_active_add(guest, kind, start, last, flags & GMM_INVALIDATE_SLOT);
 		clear_range(&context, kind, start, last);
 	}
 	gmm_unlock_invalidate(&invalidation->lock);
@@ -493,6 +372,24 @@ void gmm_invalidate_hold(struct gmm_guest *guest, const struct gmm_range *ranges
 		gmm_operation_drain(guest, ranges[i].start, ranges[i].end - 1, true);
 }
 
+void gmm_invalidate_lock_alone(struct gmm_guest *guest, const struct gmm_range *ranges,
+			       uint32_t count) GMM_NO_ANALYSIS
+{
+	struct gmm_invalidation *invalidation = &guest->invalidation;
+	uint32_t i = 0;
+
+	gmm_lock_invalidate(&invalidation->lock);
+	while (i < count) {
+		if (!gmm_active_find(invalidation, GMM_RANGE_GFN, ranges[i].start,
+				     ranges[i].end - 1, GMM_CHANGE_NO_SLOT)) {
+			i++;
+			continue;
+		}
+		gmm_waitqueue_wait(&invalidation->ended, &invalidation->lock);
+		i = 0;
+	}
+}
+
 int gmm_invalidate_begin(struct gmm_guest *guest, enum gmm_range_kind kind,
 			 const struct gmm_range *ranges, uint32_t count, uint32_t flags,
 			 struct gmm_invalidate_result *result)
@@ -504,42 +401,37 @@ int gmm_invalidate_begin(struct gmm_guest *guest, enum gmm_range_kind kind,
 
 /* What ends */
 
-/* Lets vCPUs go on whose faults were held in a range of frames or addresses. */
+/*
+ * Lets vCPUs go on whose faults were held in a range. Whoever is woken although its range is being
+ * changed again, or is another slot's by now, just faults again.
+ */
 static void wake_held(struct gmm_guest *guest, enum gmm_range_kind kind, uint64_t start,
 		      uint64_t last)
 {
 	const struct gmm_stage2_ops *ops = guest->config.stage2_ops;
-	struct gmm_operation operation;
-	struct gmm_interval *node;
-	uint64_t first, end;
+	bool more = ops;
 
-	while (ops && start <= last) {
+	while (more) {
+		struct gmm_interval *node;
+		struct gmm_span span;
+
 		gmm_lock_invalidate(&guest->invalidation.lock);
 		node = gmm_interval_first(slots_by(guest, kind), start, last);
-		if (node && kind == GMM_RANGE_HVA) {
-			gmm_invalidate_convert(guest, slot_of_node(node, kind), kind, start, last,
-					       &first, &end);
-		} else if (node) {
-			first = start > node->start ? start : node->start;
-			end = last < node->last ? last : node->last;
-		}
-		if (node)
-			start = node->last + 1;
-		gmm_unlock_invalidate(&guest->invalidation.lock);
-		if (!node)
-			return;
-		/* While it changes again its faults are held again, and that end will wake them. */
-		if (gmm_operation_begin(guest, first, end - first + 1, GMM_OPERATION_NO_WAIT,
-					&operation) == 0) {
-			struct gmm_span span = gmm_slot_span(guest, operation.slot,
-							     operation.node.start,
-							     gmm_operation_count(&operation));
+		if (node) {
+			struct gmm_slot *slot = slot_of_node(node, kind);
+			uint64_t first = start > node->start ? start : node->start;
+			uint64_t end = last < node->last ? last : node->last;
 
-			ops->wake(guest->config.stage2_owner, &span);
-			gmm_operation_end(&operation);
+			if (kind == GMM_RANGE_HVA)
+				gmm_invalidate_convert(guest, slot, kind, start, last, &first,
+						       &end);
+			span = gmm_slot_span(guest, slot, first, end - first + 1);
+			start = node->last + 1;
 		}
-		if (!start)
-			return;
+		more = node && node->last < last;
+		gmm_unlock_invalidate(&guest->invalidation.lock);
+		if (node)
+			ops->wake(guest->config.stage2_owner, &span);
 	}
 }
 
@@ -574,7 +466,7 @@ static bool end_range(struct gmm_guest *guest, enum gmm_range_kind kind, uint32_
 	bool wake = false;
 
 	gmm_lock_invalidate(&invalidation->lock);
-	active = containing_active(invalidation, kind, *start, *last, holding, slots);
+	active = gmm_active_of(invalidation, kind, *start, *last, holding, slots);
 	if (!active) {
 		gmm_unlock_invalidate(&invalidation->lock);
 		gmm_warn_once(guest, GMM_WARN_END_WITHOUT_BEGIN,
@@ -584,11 +476,8 @@ static bool end_range(struct gmm_guest *guest, enum gmm_range_kind kind, uint32_
 	}
 	*start = active->start;
 	*last = active->last;
-	active->count--;
-	invalidation->active_count[kind]--;
-	if (slots)
-		active->slots--;
-	if (holding && !--active->holding) {
+	gmm_active_remove(invalidation, kind, active, holding, slots);
+	if (holding && !active->holding) {
 		wake = active->held;
 		active->held = false;
 	}

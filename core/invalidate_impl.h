@@ -47,19 +47,32 @@ void gmm_invalidation_destroy(struct gmm_invalidation *invalidation);
 /*
  * Flags beside the public one. FAULTS_GO_ON: faults are not held: the change takes the pages one by
  * one through their states, or holds them later. SLOT: it is a slot that changes: operations that
- * may wait are kept out, and those under way are waited for.
+ * may wait are kept out, and those under way are waited for. NESTED: belongs to another change of
+ * this thread, which is blocking too.
  */
 #define GMM_INVALIDATE_FAULTS_GO_ON 2u
 #define GMM_INVALIDATE_SLOT 4u
+#define GMM_INVALIDATE_NESTED 8u
 
 int gmm_invalidate_begin_flags(struct gmm_guest *guest, enum gmm_range_kind kind,
 			       const struct gmm_range *ranges, uint32_t count, uint32_t flags,
 			       struct gmm_invalidate_result *result);
 /*
- * The second phase of a slot's change, which began with FAULTS_GO_ON | SLOT: from here on faults are
- * held, and no operation is under way. Its end is without FAULTS_GO_ON.
+ * The second phase of a slot's change, which began with FAULTS_GO_ON | SLOT: from here on faults
+ * are held, and no operation is under way. Its end is without FAULTS_GO_ON.
  */
 void gmm_invalidate_hold(struct gmm_guest *guest, const struct gmm_range *ranges, uint32_t count);
+
+/*
+ * Takes the lock at a moment at which nobody but slots' changes changes these frames: what begins
+ * later finds the slots as they are published under it.
+ */
+void gmm_invalidate_lock_alone(struct gmm_guest *guest, const struct gmm_range *ranges,
+			       uint32_t count) GMM_ACQUIRE(gmm_rank_invalidate);
+
+/* Whether the calling thread would wait for itself: it is in a section, or changes something. */
+bool gmm_invalidate_would_deadlock(struct gmm_guest *guest);
+
 void gmm_invalidate_end_flags(struct gmm_guest *guest, enum gmm_range_kind kind,
 			      const struct gmm_range *ranges, uint32_t count, uint32_t flags);
 
@@ -68,7 +81,27 @@ enum gmm_change {
 	GMM_CHANGE_ANY,
 	GMM_CHANGE_HOLDING, /* those that hold faults */
 	GMM_CHANGE_SLOT,    /* those of a slot */
+	GMM_CHANGE_NO_SLOT, /* all others */
+	GMM_CHANGE_OWN,	    /* those of the calling thread, as far as that is known */
 };
+
+/*
+ * The table of active ranges, core/active_range.c. All under the lock; ranges are [start, last] in
+ * the unit of their kind.
+ */
+struct gmm_active_range *gmm_active_find(struct gmm_invalidation *invalidation,
+					 enum gmm_range_kind kind, uint64_t start, uint64_t last,
+					 enum gmm_change change);
+/* Whether the calling thread has a change in progress. */
+bool gmm_active_any_own(const struct gmm_invalidation *invalidation);
+void gmm_active_add(struct gmm_guest *guest, enum gmm_range_kind kind, uint64_t start,
+		    uint64_t last, bool slot);
+/* The entry in which a change is counted, by what it is; NULL: there is none. */
+struct gmm_active_range *gmm_active_of(struct gmm_invalidation *invalidation,
+				       enum gmm_range_kind kind, uint64_t start, uint64_t last,
+				       bool holding, bool slot);
+void gmm_active_remove(struct gmm_invalidation *invalidation, enum gmm_range_kind kind,
+		       struct gmm_active_range *active, bool holding, bool slot);
 
 /*
  * An active change that overlaps [start, last] of `kind`, directly or through the slots there, or
@@ -97,6 +130,7 @@ enum gmm_operation_wait {
 	GMM_OPERATION_NO_WAIT,	 /* -GMM_EAGAIN while a change holds faults; its end wakes them */
 	GMM_OPERATION_WAIT_SLOT, /* sleeps while a slot changes */
 	GMM_OPERATION_WAIT_ALL,	 /* sleeps while anything of it changes */
+	GMM_OPERATION_TRY_ALL,	 /* -GMM_EAGAIN while anything of it changes */
 };
 
 struct gmm_operation {
@@ -117,6 +151,23 @@ int gmm_operation_begin(struct gmm_guest *guest, gmm_gfn_t gfn, uint64_t count,
 			enum gmm_operation_wait wait, struct gmm_operation *operation);
 void gmm_operation_end(struct gmm_operation *operation);
 
+/*
+ * Opens one on frames [start, last] whose slot is known not to change. Under the lock. It waits for
+ * nobody.
+ */
+void gmm_operation_open_locked(struct gmm_guest *guest, struct gmm_slot *slot, gmm_gfn_t start,
+			       gmm_gfn_t last, struct gmm_operation *operation);
+
+/*
+ * Calls fn() with an operation on each slot's part of [gfn, gfn + count) in turn, until it answers
+ * with an error. Returns the sum of the answers. Frames in no slot: hole_error, or passed over when
+ * that is 0.
+ */
+typedef int64_t (*gmm_operation_fn)(struct gmm_operation *operation, void *context);
+int64_t gmm_operation_over(struct gmm_guest *guest, gmm_gfn_t gfn, uint64_t count,
+			   enum gmm_operation_wait wait, int hole_error, gmm_operation_fn fn,
+			   void *context);
+
 /* Frames of the operation. */
 GMM_INLINE uint64_t gmm_operation_count(const struct gmm_operation *operation)
 {
@@ -128,7 +179,10 @@ GMM_INLINE uint64_t gmm_operation_count(const struct gmm_operation *operation)
  * change that holds faults waits until gmm_operation_installed().
  */
 bool gmm_operation_install(struct gmm_operation *operation);
-void gmm_operation_installed(struct gmm_operation *operation);
+/*
+ * False: a change that may not wait has overtaken the installation, which is to be undone now.
+ */
+bool gmm_operation_installed(struct gmm_operation *operation);
 
 /*
  * Waits until no operation overlaps the frames: first those that may wait (faults still go on, so

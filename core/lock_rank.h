@@ -15,7 +15,6 @@ struct GMM_CAPABILITY("rank") gmm_rank {
 };
 
 enum gmm_lock_rank {
-	GMM_RANK_TRIM = 10,	  /* mutex: gmm_guest.trim */
 	GMM_RANK_SLOTS = 20,	  /* mutex: gmm_slots.mutex */
 	GMM_RANK_VCPU_USES = 30,  /* mutex: gmm_vcpu.uses_mutex */
 	GMM_RANK_CACHE = 40,	  /* mutex: gmm_cache.mutex */
@@ -27,8 +26,7 @@ enum gmm_lock_rank {
 	GMM_RANK_READERS = 90,	  /* spinlock: gmm_section_domain.lock */
 };
 
-extern struct gmm_rank gmm_rank_trim;
-extern struct gmm_rank gmm_rank_slots GMM_ACQUIRED_AFTER(gmm_rank_trim);
+extern struct gmm_rank gmm_rank_slots;
 extern struct gmm_rank gmm_rank_vcpu_uses GMM_ACQUIRED_AFTER(gmm_rank_slots);
 extern struct gmm_rank gmm_rank_cache GMM_ACQUIRED_AFTER(gmm_rank_vcpu_uses);
 extern struct gmm_rank gmm_rank_invalidate GMM_ACQUIRED_AFTER(gmm_rank_cache);
@@ -50,7 +48,6 @@ extern struct gmm_rank gmm_rank_readers GMM_ACQUIRED_AFTER(gmm_rank_vcpus);
 		gmm_##kind##_unlock(name##_lock);                                                 \
 	}
 
-GMM_RANKED_LOCK(trim, mutex, gmm_mutex)
 GMM_RANKED_LOCK(slots, mutex, gmm_mutex)
 GMM_RANKED_LOCK(vcpu_uses, mutex, gmm_mutex)
 GMM_RANKED_LOCK(cache, mutex, gmm_mutex)

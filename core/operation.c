@@ -53,10 +53,10 @@ int gmm_operation_begin(struct gmm_guest *guest, gmm_gfn_t gfn, uint64_t count,
 		error = try_begin(guest, gfn, count, wait, operation, &active);
 		if (error != -GMM_EAGAIN)
 			break;
-		if (wait == GMM_OPERATION_NO_WAIT) {
+		if (wait == GMM_OPERATION_NO_WAIT)
 			active->held = true;
+		if (wait == GMM_OPERATION_NO_WAIT || wait == GMM_OPERATION_TRY_ALL)
 			break;
-		}
 		if (active->owner == gmm_thread_self()) {
 			error = -GMM_EDEADLK;
 			break;
@@ -66,6 +66,59 @@ int gmm_operation_begin(struct gmm_guest *guest, gmm_gfn_t gfn, uint64_t count,
 	}
 	gmm_unlock_invalidate(&invalidation->lock);
 	return error;
+}
+
+void gmm_operation_open_locked(struct gmm_guest *guest, struct gmm_slot *slot, gmm_gfn_t start,
+			       gmm_gfn_t last, struct gmm_operation *operation)
+{
+	gmm_spin_assert_held(&guest->invalidation.lock);
+	*operation = (struct gmm_operation){
+		.guest = guest,
+		.slot = slot,
+		.node = { .start = start, .last = last },
+	};
+	gmm_interval_insert(&guest->invalidation.operations, &operation->node);
+}
+
+/* Where the next slot behind a frame begins, at most `last` + 1. */
+static gmm_gfn_t next_slot_start(struct gmm_guest *guest, gmm_gfn_t gfn, gmm_gfn_t last)
+{
+	struct gmm_interval *node;
+	gmm_gfn_t next = last + 1;
+
+	gmm_lock_invalidate(&guest->invalidation.lock);
+	node = gmm_interval_first(&guest->slots.by_gfn, gfn, last);
+	if (node)
+		next = node->start > gfn ? node->start : gfn;
+	gmm_unlock_invalidate(&guest->invalidation.lock);
+	return next;
+}
+
+int64_t gmm_operation_over(struct gmm_guest *guest, gmm_gfn_t gfn, uint64_t count,
+			   enum gmm_operation_wait wait, int hole_error, gmm_operation_fn fn,
+			   void *context)
+{
+	gmm_gfn_t last = gfn + count - 1;
+	int64_t sum = 0;
+
+	while (gfn <= last) {
+		struct gmm_operation operation;
+		int64_t answer = gmm_operation_begin(guest, gfn, last - gfn + 1, wait, &operation);
+
+		if (answer == -GMM_EFAULT && !hole_error) {
+			gfn = next_slot_start(guest, gfn, last);
+			continue;
+		}
+		if (answer)
+			return answer == -GMM_EFAULT ? hole_error : answer;
+		gfn = operation.node.last + 1;
+		answer = fn(&operation, context);
+		gmm_operation_end(&operation);
+		if (answer < 0)
+			return answer;
+		sum += answer;
+	}
+	return sum;
 }
 
 static void wake_drainers(struct gmm_invalidation *invalidation)
@@ -105,14 +158,17 @@ bool gmm_operation_install(struct gmm_operation *operation)
 	return may;
 }
 
-void gmm_operation_installed(struct gmm_operation *operation)
+bool gmm_operation_installed(struct gmm_operation *operation)
 {
 	struct gmm_invalidation *invalidation = &operation->guest->invalidation;
+	bool good;
 
 	gmm_lock_invalidate(&invalidation->lock);
 	operation->installing = false;
+	good = !operation->overtaken || gmm_leaves_out(operation->guest, GMM_LEAVE_OUT_RETRY);
 	wake_drainers(invalidation);
 	gmm_unlock_invalidate(&invalidation->lock);
+	return good;
 }
 
 static bool any_operation(struct gmm_invalidation *invalidation, gmm_gfn_t start, gmm_gfn_t last,

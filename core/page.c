@@ -66,23 +66,22 @@ static int claim_matching(uint64_t *entry, const struct gmm_page_filter *filter,
 }
 
 struct claim_context {
-	struct gmm_guest *guest;
-	const struct gmm_page_filter *filter;
+	const struct gmm_page_walk *walk;
 	struct gmm_page_run *run;
 	uint64_t *busy; /* first busy page that was met, to be waited for */
 	gmm_gfn_t busy_gfn;
-	bool wait;
 };
 
 /* Ends the walk (1) at the end of a run, or at a busy page to be waited for. */
 static int claim_in_table(void *opaque, gmm_gfn_t gfn, uint64_t *entries, uint32_t count)
 {
 	struct claim_context *context = opaque;
+	const struct gmm_page_walk *walk = context->walk;
 	struct gmm_page_run *run = context->run;
 	uint32_t i;
 
 	for (i = 0; i < count; i++) {
-		int error = claim_matching(&entries[i], context->filter, &run->values[run->count]);
+		int error = claim_matching(&entries[i], &walk->filter, &run->values[run->count]);
 
 		if (!error) {
 			if (!run->count) {
@@ -95,38 +94,75 @@ static int claim_in_table(void *opaque, gmm_gfn_t gfn, uint64_t *entries, uint32
 		}
 		if (run->count)
 			return 1;
-		if (error == -GMM_EAGAIN && context->wait) {
+		if (error == -GMM_EAGAIN && walk->wait) {
 			context->busy = &entries[i];
 			context->busy_gfn = gfn + i;
 			return 1;
 		}
+		if (error == -GMM_EAGAIN && walk->busy)
+			walk->busy(walk->busy_context, gfn + i);
 	}
 	return run->count ? 1 : 0;
 }
 
-bool gmm_run_claim(struct gmm_operation *operation, gmm_gfn_t *gfn, gmm_gfn_t last,
-		   const struct gmm_page_filter *filter, bool wait, struct gmm_page_run *run)
+bool gmm_run_claim(struct gmm_page_walk *walk, struct gmm_page_run *run)
 {
-	struct claim_context context = {
-		.guest = operation->guest, .filter = filter, .run = run, .wait = wait
-	};
+	struct gmm_guest *guest = walk->operation->guest;
+	struct claim_context context = { .walk = walk, .run = run };
 
 	run->count = 0;
-	while (*gfn <= last) {
+	while (walk->next <= walk->last) {
 		context.busy = NULL;
-		gmm_stage2_visit(&operation->guest->stage2, *gfn, last - *gfn + 1, claim_in_table,
-				 &context);
+		gmm_stage2_visit(&guest->stage2, walk->next, walk->last - walk->next + 1,
+				 claim_in_table, &context);
 		if (run->count) {
-			*gfn = run->gfn + run->count;
+			walk->next = run->gfn + run->count;
 			return true;
 		}
 		if (!context.busy)
 			break;
-		gmm_page_wait_free(operation->guest, context.busy);
-		*gfn = context.busy_gfn;
+		gmm_page_wait_free(guest, context.busy);
+		walk->next = context.busy_gfn;
 	}
-	*gfn = last + 1;
+	walk->next = walk->last + 1;
 	return false;
+}
+
+uint32_t gmm_run_count(const struct gmm_page_run *run, uint64_t bits)
+{
+	uint32_t count = 0, i;
+
+	for (i = 0; i < run->count; i++)
+		count += (run->values[i] & bits) == bits;
+	return count;
+}
+
+int gmm_run_stretches(struct gmm_operation *operation, struct gmm_page_run *run, uint64_t bits,
+		      gmm_stretch_fn fn)
+{
+	uint32_t first = 0;
+	int error = 0;
+
+	while (first < run->count && !error) {
+		uint32_t end = first;
+
+		while (end < run->count && (run->values[end] & bits) == bits)
+			end++;
+		if (end > first)
+			error = fn(operation, run, first, end - first);
+		first = end + 1;
+	}
+	return error;
+}
+
+int gmm_operation_populate_tables(struct gmm_operation *operation)
+{
+	gmm_gfn_t gfn = operation->node.start & ~(uint64_t)(GMM_SOFT_TABLE_ENTRIES - 1);
+
+	for (; gfn <= operation->node.last; gfn += GMM_SOFT_TABLE_ENTRIES)
+		if (!gmm_stage2_populate(&operation->guest->stage2, gfn))
+			return -GMM_ENOMEM;
+	return 0;
 }
 
 static bool release_entry(uint64_t *entry, uint64_t value)
@@ -189,7 +225,7 @@ int gmm_page_query(struct gmm_guest *guest, gmm_gfn_t gfn, struct gmm_page_info 
 						  absent[gmm_page_origin_of(value)];
 	info->busy = value & GMM_PAGE_BUSY;
 	info->mapped = value & GMM_PAGE_MAPPED;
-	info->writable = value & GMM_PAGE_WRITABLE;
+	info->writable = (value & GMM_PAGE_MAPPED) && (value & GMM_PAGE_WRITABLE);
 	info->young = value & GMM_PAGE_YOUNG;
 	info->dirty = value & GMM_PAGE_DIRTY;
 	info->changed = value & GMM_PAGE_CHANGED;
@@ -217,11 +253,10 @@ int gmm_page_read(struct gmm_guest *guest, gmm_gfn_t gfn, void *buffer)
 	} else if (!(entry = gmm_stage2_populate(&guest->stage2, gfn))) {
 		error = -GMM_ENOMEM;
 	} else {
-		static const struct gmm_page_filter any = { 0 };
-		gmm_gfn_t at = gfn;
+		struct gmm_page_walk walk = { &operation, gfn, gfn, .wait = true };
 		uint64_t value;
 
-		gmm_run_claim(&operation, &at, gfn, &any, true, &run);
+		gmm_run_claim(&walk, &run);
 		value = run.values[0];
 		error = ops->read(operation.slot->config.memory, page, value & GMM_PAGE_RESIDENT,
 				  gmm_page_origin_of(value), buffer);

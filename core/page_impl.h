@@ -43,12 +43,40 @@ struct gmm_page_filter {
 	uint64_t any; /* 0: no such condition */
 };
 
+/* A walk over part of an operation's frames, run by run. */
+struct gmm_page_walk {
+	struct gmm_operation *operation;
+	gmm_gfn_t next; /* where it goes on */
+	gmm_gfn_t last;
+	struct gmm_page_filter filter;
+	bool wait; /* for busy pages; else they are passed over */
+	/* NULL, or told of each busy page that is passed over */
+	void (*busy)(void *context, gmm_gfn_t gfn);
+	void *busy_context;
+};
+
+/* Claims the next run; false: there is none. */
+bool gmm_run_claim(struct gmm_page_walk *walk, struct gmm_page_run *run);
+
+/* How many values of a run have all of `bits`. */
+uint32_t gmm_run_count(const struct gmm_page_run *run, uint64_t bits);
+
 /*
- * Claims the next run at or behind *gfn, up to and with `last`; moves *gfn behind it. Busy pages
- * are waited for with `wait`, else passed over. False: there is none.
+ * Calls fn() for each stretch of a run whose values have all of `bits`, until one fails.
  */
-bool gmm_run_claim(struct gmm_operation *operation, gmm_gfn_t *gfn, gmm_gfn_t last,
-		   const struct gmm_page_filter *filter, bool wait, struct gmm_page_run *run);
+typedef int (*gmm_stretch_fn)(struct gmm_operation *operation, struct gmm_page_run *run,
+			      uint32_t first, uint32_t count);
+int gmm_run_stretches(struct gmm_operation *operation, struct gmm_page_run *run, uint64_t bits,
+		      gmm_stretch_fn fn);
+
+/* Tables for all frames of an operation: a walk only sees entries that exist. -GMM_ENOMEM. */
+int gmm_operation_populate_tables(struct gmm_operation *operation);
+
+/*
+ * Makes pages resident as gmm_fault_populate() does, but does not wait for a change of them:
+ * -GMM_EAGAIN.
+ */
+int gmm_fault_try_populate(struct gmm_guest *guest, gmm_gfn_t gfn, uint64_t count, uint32_t access);
 
 /* Stores the values and lets go; wakes who waits, through the owner and in the engine. */
 void gmm_run_release(struct gmm_operation *operation, struct gmm_page_run *run);

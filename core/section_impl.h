@@ -35,8 +35,8 @@ void gmm_section_domain_destroy(struct gmm_section_domain *domain);
 bool gmm_section_inside(const struct gmm_section_domain *domain);
 
 /*
- * Waits for the sections entered before the call; the caller is in none. `leave_out` is that of the
- * guest. Returns whether there could have been any.
+ * Waits for the sections entered before the call; the caller is in none. Returns whether there
+ * could have been any.
  */
 bool gmm_section_domain_wait(struct gmm_section_domain *domain);
 

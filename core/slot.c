@@ -7,6 +7,7 @@
 #include <gmm_port/alloc.h>
 #include <gmm_port/step.h>
 
+#include "cache_impl.h"
 #include "dirty_impl.h"
 #include "guest_impl.h"
 #include "page_impl.h"
@@ -165,40 +166,95 @@ static void unlist_slot(struct gmm_guest *guest, struct gmm_slot *slot)
 	guest->slots.by_id[slot->config.id] = NULL;
 }
 
+static struct gmm_range frames_of(gmm_gfn_t gfn, uint64_t count)
+{
+	return (struct gmm_range){ .start = gfn, .end = gfn + count };
+}
+
+/* A change of one slot: what it was and what it becomes (NULL: nothing), and where that shows. */
+struct slot_change {
+	const struct gmm_slot_config *old;
+	const struct gmm_slot_config *now;
+	struct gmm_range frames[2];
+	uint32_t count;
+	struct gmm_range addresses; /* that memory without a slot loses to it; end 0: none */
+};
+
+static void plan_change(struct gmm_guest *guest, struct slot_change *change,
+			const struct gmm_slot_config *old, const struct gmm_slot_config *now)
+{
+	*change = (struct slot_change){ .old = old, .now = now };
+	if (old && now && old->gfn == now->gfn) {
+		change->frames[change->count++] =
+			frames_of(now->gfn, now->count > old->count ? now->count : old->count);
+	} else {
+		if (old)
+			change->frames[change->count++] = frames_of(old->gfn, old->count);
+		if (now)
+			change->frames[change->count++] = frames_of(now->gfn, now->count);
+	}
+	if (now && guest->config.hva_ops)
+		change->addresses =
+			(struct gmm_range){ now->hva,
+					    now->hva + (now->count << guest->hot.page_shift) };
+}
+
+static void wake_vcpus(struct gmm_guest *guest, const struct gmm_slot_config *config)
+{
+	const struct gmm_stage2_ops *ops = guest->config.stage2_ops;
+	struct gmm_span span;
+
+	if (!ops || !config || gmm_leaves_out(guest, GMM_LEAVE_OUT_WAKE))
+		return;
+	span = (struct gmm_span){
+		.slot = config->id,
+		.page = config->memory_page,
+		.gfn = config->gfn,
+		.hva = config->hva,
+		.count = config->count,
+		.memory = config->memory,
+		.memory_ops = config->memory_ops,
+	};
+	ops->wake(guest->config.stage2_owner, &span);
+}
+
+/* A fault may be held for frames that are no slot's any more: the addresses still are the vCPUs'. */
+static void end_change(struct gmm_guest *guest, const struct slot_change *change, uint32_t flags)
+{
+	if (change->addresses.end)
+		gmm_invalidate_end_flags(guest, GMM_RANGE_HVA, &change->addresses, 1,
+					 GMM_INVALIDATE_FAULTS_GO_ON);
+	gmm_invalidate_end_flags(guest, GMM_RANGE_GFN, change->frames, change->count,
+				 GMM_INVALIDATE_SLOT | flags);
+	wake_vcpus(guest, change->old);
+}
+
 /*
  * A change has two phases. In the first the range is unreachable for caches and operations, and no
  * vCPU uses a frame of it, but faults are still served: the owner's change may have to wait for a
  * vCPU that stands in one. In the second nothing is under way, and the result is published.
  */
-static int begin_change(struct gmm_guest *guest, const struct gmm_range *ranges, uint32_t count,
-			const struct gmm_slot_config *old, const struct gmm_slot_config *now)
+static int begin_change(struct gmm_guest *guest, const struct slot_change *change)
 {
-	int error = gmm_invalidate_begin_flags(guest, GMM_RANGE_GFN, ranges, count,
+	int error = gmm_invalidate_begin_flags(guest, GMM_RANGE_GFN, change->frames, change->count,
 					       GMM_INVALIDATE_SLOT | GMM_INVALIDATE_FAULTS_GO_ON,
 					       NULL);
 
 	if (error)
 		return error;
+	if (change->addresses.end)
+		gmm_invalidate_begin_flags(guest, GMM_RANGE_HVA, &change->addresses, 1,
+					   GMM_INVALIDATE_FAULTS_GO_ON | GMM_INVALIDATE_NESTED,
+					   NULL);
 	gmm_step(GMM_STEP_SLOT_INVALID);
-	error = tell_owner(guest, old, now);
+	error = tell_owner(guest, change->old, change->now);
 	if (error) {
-		gmm_invalidate_end_flags(guest, GMM_RANGE_GFN, ranges, count,
-					 GMM_INVALIDATE_SLOT | GMM_INVALIDATE_FAULTS_GO_ON);
+		end_change(guest, change, GMM_INVALIDATE_FAULTS_GO_ON);
 		return error;
 	}
-	gmm_invalidate_hold(guest, ranges, count);
+	gmm_invalidate_hold(guest, change->frames, change->count);
 	gmm_step(GMM_STEP_SLOT_PUBLISH);
 	return 0;
-}
-
-static void end_change(struct gmm_guest *guest, const struct gmm_range *ranges, uint32_t count)
-{
-	gmm_invalidate_end_flags(guest, GMM_RANGE_GFN, ranges, count, GMM_INVALIDATE_SLOT);
-}
-
-static struct gmm_range frames_of(gmm_gfn_t gfn, uint64_t count)
-{
-	return (struct gmm_range){ .start = gfn, .end = gfn + count };
 }
 
 /* A dirty map for a slot that logs; *map is NULL for one that does not. */
@@ -225,23 +281,24 @@ static void free_slot(struct gmm_slot *slot)
 static int add_locked(struct gmm_guest *guest, struct gmm_slot *slot)
 {
 	const struct gmm_slot_config *config = &slot->config;
-	struct gmm_range range = frames_of(config->gfn, config->count);
+	struct slot_change change;
 	int error;
 
 	if (guest->slots.by_id[config->id] || is_taken(guest, NULL, config->gfn, config->count))
 		return -GMM_EEXIST;
+	plan_change(guest, &change, NULL, config);
 	error = make_log(guest, config->flags, config->count, &slot->dirty);
 	if (!error)
 		error = gmm_slot_table_prepare(guest, config);
 	if (!error)
-		error = begin_change(guest, &range, 1, NULL, config);
+		error = begin_change(guest, &change);
 	if (error)
 		return error;
-	gmm_lock_invalidate(&guest->invalidation.lock);
+	gmm_invalidate_lock_alone(guest, change.frames, change.count);
 	list_slot(guest, slot);
 	gmm_unlock_invalidate(&guest->invalidation.lock);
 	gmm_fetch_add(&guest->slots.count, 1u);
-	end_change(guest, &range, 1);
+	end_change(guest, &change, 0);
 	return 0;
 }
 
@@ -252,7 +309,7 @@ int gmm_slot_add(struct gmm_guest *guest, const struct gmm_slot_config *config)
 
 	if (error)
 		return error;
-	if (gmm_section_inside(&guest->sections))
+	if (gmm_invalidate_would_deadlock(guest))
 		return -GMM_EDEADLK;
 	slot = gmm_zalloc(sizeof(*slot));
 	if (!slot)
@@ -289,22 +346,6 @@ static void forget_range(struct gmm_guest *guest, const struct gmm_slot *slot, g
 		gmm_stage2_visit(&guest->stage2, gfn, count, forget_pages, guest);
 }
 
-static int remove_locked(struct gmm_guest *guest, struct gmm_slot *slot)
-{
-	struct gmm_range range = frames_of(slot->config.gfn, slot->config.count);
-	int error = begin_change(guest, &range, 1, &slot->config, NULL);
-
-	if (error)
-		return error;
-	forget_range(guest, slot, slot->config.gfn, slot->config.count);
-	gmm_lock_invalidate(&guest->invalidation.lock);
-	unlist_slot(guest, slot);
-	gmm_unlock_invalidate(&guest->invalidation.lock);
-	gmm_fetch_add(&guest->slots.count, (uint32_t)-1);
-	end_change(guest, &range, 1);
-	return 0;
-}
-
 /* Runs `change` on a slot under slots.mutex. */
 static int with_slot(struct gmm_guest *guest, uint32_t id,
 		     int (*change)(struct gmm_guest *guest, struct gmm_slot *slot,
@@ -314,7 +355,8 @@ static int with_slot(struct gmm_guest *guest, uint32_t id,
 	struct gmm_slot *slot;
 	int error = -GMM_ENOENT;
 
-	if (gmm_section_inside(&guest->sections))
+	/* Before the mutex: whoever has it may be waiting for this thread's change. */
+	if (gmm_invalidate_would_deadlock(guest))
 		return -GMM_EDEADLK;
 	gmm_lock_slots(&guest->slots.mutex);
 	slot = id < GMM_SLOTS_MAX ? guest->slots.by_id[id] : NULL;
@@ -324,13 +366,37 @@ static int with_slot(struct gmm_guest *guest, uint32_t id,
 	return error;
 }
 
+/* Mappings that caches have kept of memory that is no longer reached by these frames. */
+static void drop_mappings(struct gmm_guest *guest, const struct gmm_slot_config *config,
+			  uint64_t first)
+{
+	uint32_t shift = guest->hot.page_shift;
+	uint64_t bytes = config->count << shift;
+
+	gmm_caches_drop_mappings(guest, GMM_RANGE_GFN, config->gfn + first,
+				 config->gfn + config->count - 1);
+	gmm_caches_drop_mappings(guest, GMM_RANGE_HVA, config->hva + (first << shift),
+				 config->hva + bytes - 1);
+}
+
 static int remove_change(struct gmm_guest *guest, struct gmm_slot *slot, uint64_t unused)
 {
-	int error = remove_locked(guest, slot);
+	struct slot_change change;
+	int error;
 
-	if (!error)
-		free_slot(slot);
-	return error;
+	plan_change(guest, &change, &slot->config, NULL);
+	error = begin_change(guest, &change);
+	if (error)
+		return error;
+	forget_range(guest, slot, slot->config.gfn, slot->config.count);
+	gmm_invalidate_lock_alone(guest, change.frames, change.count);
+	unlist_slot(guest, slot);
+	gmm_unlock_invalidate(&guest->invalidation.lock);
+	gmm_fetch_add(&guest->slots.count, (uint32_t)-1);
+	end_change(guest, &change, 0);
+	drop_mappings(guest, &slot->config, 0);
+	free_slot(slot);
+	return 0;
 }
 
 int gmm_slot_remove(struct gmm_guest *guest, uint32_t id)
@@ -374,32 +440,32 @@ static void move_pages(struct gmm_guest *guest, gmm_gfn_t from, gmm_gfn_t to, ui
 
 static int move_change(struct gmm_guest *guest, struct gmm_slot *slot, uint64_t gfn)
 {
-	struct gmm_slot_config now = slot->config;
-	gmm_gfn_t from = slot->config.gfn;
-	struct gmm_range ranges[2] = { frames_of(from, now.count), frames_of(gfn, now.count) };
+	struct gmm_slot_config old = slot->config, now = slot->config;
+	struct slot_change change;
 	int error;
 
 	now.gfn = gfn;
 	error = check_range(guest, &now);
-	if (error || gfn == from)
+	if (error || gfn == old.gfn)
 		return error;
 	if (is_taken(guest, slot, gfn, now.count))
 		return -GMM_EEXIST;
+	plan_change(guest, &change, &old, &now);
 	error = gmm_slot_table_prepare(guest, &now);
 	if (!error && gmm_slot_is_lazy(slot))
 		error = prepare_tables(guest, gfn, now.count);
 	if (!error)
-		error = begin_change(guest, ranges, 2, &slot->config, &now);
+		error = begin_change(guest, &change);
 	if (error)
 		return error;
 	if (gmm_slot_is_lazy(slot))
-		move_pages(guest, from, gfn, now.count);
-	gmm_lock_invalidate(&guest->invalidation.lock);
+		move_pages(guest, old.gfn, gfn, now.count);
+	gmm_invalidate_lock_alone(guest, change.frames, change.count);
 	unlist_slot(guest, slot);
 	slot->config = now;
 	list_slot(guest, slot);
 	gmm_unlock_invalidate(&guest->invalidation.lock);
-	end_change(guest, ranges, 2);
+	end_change(guest, &change, 0);
 	return 0;
 }
 
@@ -408,30 +474,37 @@ int gmm_slot_move(struct gmm_guest *guest, uint32_t id, gmm_gfn_t gfn)
 	return with_slot(guest, id, move_change, gfn);
 }
 
-/* Replaces config and log of a slot that stays where it is; *log receives the map no longer used. */
+/*
+ * Replaces config and log of a slot that stays where it is; *log receives the map no longer used.
+ * A log that goes on gets its bits after it is published: until then they may still be set in the
+ * old one.
+ */
 static int change_config(struct gmm_guest *guest, struct gmm_slot *slot,
 			 const struct gmm_slot_config *now, struct gmm_dirty_map **log)
 {
-	uint64_t most = slot->config.count > now->count ? slot->config.count : now->count;
-	struct gmm_range range = frames_of(now->gfn, most);
+	struct gmm_slot_config old = slot->config;
 	struct gmm_dirty_map *old_log = slot->dirty;
-	int error = begin_change(guest, &range, 1, &slot->config, now);
+	struct slot_change change;
+	int error;
 
+	plan_change(guest, &change, &old, now);
+	error = begin_change(guest, &change);
 	if (error)
 		return error;
-	if (slot->config.count > now->count)
-		forget_range(guest, slot, now->gfn + now->count, slot->config.count - now->count);
-	/* A log that goes on keeps its bits; one that starts has its own. */
-	if (*log && old_log)
-		gmm_dirty_map_copy(*log, old_log);
-	gmm_lock_invalidate(&guest->invalidation.lock);
+	if (old.count > now->count)
+		forget_range(guest, slot, now->gfn + now->count, old.count - now->count);
+	gmm_invalidate_lock_alone(guest, change.frames, change.count);
 	unlist_slot(guest, slot);
 	slot->config = *now;
 	slot->dirty = *log;
 	list_slot(guest, slot);
 	gmm_unlock_invalidate(&guest->invalidation.lock);
+	if (slot->dirty && old_log)
+		gmm_dirty_map_merge(slot->dirty, old_log);
 	*log = old_log;
-	end_change(guest, &range, 1);
+	end_change(guest, &change, 0);
+	if (old.count > now->count)
+		drop_mappings(guest, &old, now->count);
 	return 0;
 }
 
@@ -467,7 +540,7 @@ int gmm_slot_resize(struct gmm_guest *guest, uint32_t id, uint64_t count)
  * The log is there before the pages are protected, and they are before the call returns: a write
  * between is in the log or before its start. Pages that become read-only are protected the same way.
  */
-static int protect_all(struct gmm_guest *guest, struct gmm_slot *slot)
+static int protect_all(struct gmm_guest *guest, struct gmm_slot *slot, bool always)
 {
 	struct gmm_operation operation;
 	int error =
@@ -475,7 +548,7 @@ static int protect_all(struct gmm_guest *guest, struct gmm_slot *slot)
 
 	if (error)
 		return error;
-	error = gmm_dirty_protect(&operation, operation.node.start, slot->config.count);
+	error = gmm_dirty_protect(&operation, operation.node.start, slot->config.count, always);
 	gmm_operation_end(&operation);
 	return error;
 }
@@ -506,7 +579,7 @@ static int flags_change(struct gmm_guest *guest, struct gmm_slot *slot, uint64_t
 	if (!error)
 		error = change_config(guest, slot, &now, &log);
 	if (!error && needs_protection(before.flags, now.flags)) {
-		error = protect_all(guest, slot);
+		error = protect_all(guest, slot, now.flags & GMM_SLOT_READ_ONLY);
 		/* The old log, if there was one, has been kept for this. */
 		if (error && change_config(guest, slot, &before, &log))
 			gmm_warn_once(

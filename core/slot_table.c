@@ -176,8 +176,9 @@ void *gmm_slot_pointer_slow(const struct gmm_guest *guest, gmm_gpa_t gpa, uint64
 
 	if (!length || last < gpa || last >= guest->hot.gpa_limit)
 		return NULL;
+	access |= GMM_SLOT_ENTRY_READ;
 	entry = entry_at(guest, gpa);
-	if (!entry || (entry & access) != access)
+	if ((entry & access) != access)
 		return NULL;
 	while ((at >> guest->hot.page_shift) != (last >> guest->hot.page_shift)) {
 		at = ((at >> guest->hot.page_shift) + 1) << guest->hot.page_shift;

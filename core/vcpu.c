@@ -66,7 +66,7 @@ int gmm_vcpu_destroy(struct gmm_vcpu *vcpu)
 	gmm_unlock_vcpu_uses(&vcpu->uses_mutex);
 	if (busy)
 		return -GMM_EBUSY;
-	gmm_dirty_ring_drain(vcpu);
+	gmm_dirty_ring_empty(vcpu);
 	gmm_lock_vcpus(&guest->vcpus_lock);
 	gmm_store_release(&guest->vcpus[vcpu->id], (struct gmm_vcpu *)NULL);
 	vcpu->next_dead = guest->graveyard;
@@ -112,7 +112,8 @@ int gmm_vcpu_use_add(struct gmm_vcpu *vcpu, struct gmm_cache *cache)
 
 		if (!uses)
 			return -GMM_ENOMEM;
-		gmm_memcpy(uses, vcpu->uses, vcpu->use_count * sizeof(*uses));
+		if (vcpu->use_count)
+			gmm_memcpy(uses, vcpu->uses, vcpu->use_count * sizeof(*uses));
 		gmm_free(vcpu->uses, vcpu->use_capacity * sizeof(*uses));
 		vcpu->uses = uses;
 		vcpu->use_capacity = capacity;
@@ -146,7 +147,8 @@ static void end_stay(struct gmm_vcpu *vcpu)
 	}
 }
 
-static int refresh_uses(struct gmm_vcpu *vcpu)
+/* Refreshes what is not valid; *changed is a cache that somebody changes, pinned. */
+static int refresh_uses(struct gmm_vcpu *vcpu, struct gmm_cache **changed)
 {
 	uint32_t i;
 
@@ -156,7 +158,11 @@ static int refresh_uses(struct gmm_vcpu *vcpu)
 
 		if (gmm_cache_is_valid(cache))
 			continue;
-		error = gmm_cache_refresh(cache);
+		error = gmm_cache_try_refresh(cache);
+		if (error == -GMM_EBUSY) {
+			gmm_cache_pin(cache);
+			*changed = cache;
+		}
 		/* A cache without a target gives no frame, so the guest uses none. */
 		if (error && error != -GMM_EINVAL)
 			return error;
@@ -199,21 +205,36 @@ static bool try_enter(struct gmm_vcpu *vcpu)
 	return false;
 }
 
-int gmm_vcpu_enter(struct gmm_vcpu *vcpu)
+/* -GMM_EBUSY: *changed, pinned, is to be waited for without the mutex. */
+static int enter_once(struct gmm_vcpu *vcpu, struct gmm_cache **changed)
 {
 	int error = 0;
 
-	gmm_assert(gmm_load_relaxed(&vcpu->mode) == GMM_VCPU_OUTSIDE);
-	if (gmm_section_inside(&vcpu->guest->sections))
-		return -GMM_EDEADLK;
 	gmm_lock_vcpu_uses(&vcpu->uses_mutex);
 	do {
 		if (gmm_load_acquire(&vcpu->requests) || gmm_dirty_ring_full(vcpu))
 			error = -GMM_EAGAIN;
 		else
-			error = refresh_uses(vcpu);
+			error = refresh_uses(vcpu, changed);
 	} while (!error && !try_enter(vcpu));
 	gmm_unlock_vcpu_uses(&vcpu->uses_mutex);
+	return error;
+}
+
+int gmm_vcpu_enter(struct gmm_vcpu *vcpu)
+{
+	struct gmm_cache *changed = NULL;
+	int error;
+
+	gmm_assert(gmm_load_relaxed(&vcpu->mode) == GMM_VCPU_OUTSIDE);
+	if (gmm_section_inside(&vcpu->guest->sections))
+		return -GMM_EDEADLK;
+	while ((error = enter_once(vcpu, &changed)) == -GMM_EBUSY) {
+		error = gmm_cache_wait_change(changed);
+		gmm_cache_unpin(changed);
+		if (error)
+			return error;
+	}
 	return error;
 }
 

@@ -10,13 +10,14 @@
 #include "lock_rank.h"
 
 struct gmm_dirty_ring {
-	struct gmm_spinlock lock; /* producer against reset: the indices */
+	struct gmm_spinlock lock; /* the indices */
 	uint32_t size;		  /* immutable; a power of two */
 	uint32_t soft_limit;	  /* immutable */
 	struct gmm_dirty_entry *entries;
-	uint32_t pushed;    /* under lock; also read without */
-	uint32_t reset;	    /* under lock; also read without */
-	uint32_t harvested; /* the harvester's own */
+	/* under lock; also read without */
+	uint32_t pushed;
+	uint32_t reset;
+	uint32_t harvested; /* under lock */
 };
 
 struct gmm_vcpu_use {

@@ -37,8 +37,9 @@ extern "C" {
 GMM_API int gmm_cache_create(struct gmm_guest *guest, struct gmm_cache **cache);
 
 /*
- * Deactivates and frees it. The caller makes sure that nobody uses it any more. -GMM_EDEADLK in a
- * section. May sleep.
+ * Deactivates it, takes it out of all sets and frees it. The caller makes sure that nobody uses it
+ * any more; not on the thread of a vCPU of its set in guest mode. -GMM_EDEADLK as for
+ * gmm_cache_deactivate(). May sleep.
  */
 GMM_API int gmm_cache_destroy(struct gmm_cache *cache);
 
@@ -81,7 +82,7 @@ GMM_API int gmm_cache_drop(struct gmm_cache *cache);
 
 /*
  * Ends the target: waits for sections and kicks the vCPUs of its set. Idempotent. -GMM_EDEADLK in a
- * section. May sleep.
+ * section, or with vCPUs in its set while this thread changes something. May sleep.
  */
 GMM_API int gmm_cache_deactivate(struct gmm_cache *cache);
 

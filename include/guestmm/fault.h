@@ -68,7 +68,7 @@ struct gmm_page_info {
 	gmm_pfn_t pfn; /* when present */
 };
 
-/* Copies it. -GMM_EFAULT: in no slot. Takes no lock; any context in which the slot cannot go away. */
+/* Copies it. -GMM_EFAULT: in no slot. Takes a spinning lock; never sleeps. */
 GMM_API int gmm_page_query(struct gmm_guest *guest, gmm_gfn_t gfn, struct gmm_page_info *info);
 
 #ifdef __cplusplus

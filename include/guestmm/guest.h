@@ -52,7 +52,7 @@ struct gmm_guest_config {
 
 /* Events since the guest was made. Read without locks: each number is right, their sum may lag. */
 struct gmm_guest_counters {
-	uint64_t cache_refreshes;     /* refreshes that resolved at least one page */
+	uint64_t cache_refreshes;     /* refreshes that resolved a page and succeeded */
 	uint64_t cache_refresh_kept;  /* of these: same frames, mapping kept */
 	uint64_t cache_retries;	      /* refreshes overtaken by an invalidation */
 	uint64_t cache_invalidations; /* valid caches that an invalidation cleared */

@@ -41,14 +41,16 @@ struct gmm_invalidate_result {
 /*
  * Begins a change to `count` ranges of one kind. On return: no cache of these ranges is valid, no
  * section that could have used one is still running, no vCPU of a set that uses one is in guest
- * mode (blocking), and no fault installs a translation of the range until the end. Readers are
- * waited for once, however many ranges there are. Allocates nothing and cannot fail but for
+ * mode (blocking), and no fault installs a translation of the range until the end (one whose
+ * installation a non-blocking begin finds under way undoes it right after). Readers are waited for
+ * once, however many ranges there are. Allocates nothing and cannot fail but for
  * misuse: -GMM_EDEADLK in a section, or blocking while this thread has another change in progress;
  * -GMM_EINVAL for an empty range. Blocking may sleep (waiting for vCPUs); non-blocking spins for
  * readers only. `result` may be NULL.
  *
- * At most GMM_ACTIVE_RANGES of each kind are told apart; when there are more, the nearest are
- * merged into an enclosing one: waiting then covers more than asked, never less.
+ * GMM_ACTIVE_RANGES - 1 of each kind are told apart; what comes on top is merged into one that
+ * encloses it all: waiting then covers more than asked, never less, and whose change it is is not
+ * known any more.
  */
 #define GMM_ACTIVE_RANGES 32u
 GMM_API int gmm_invalidate_begin(struct gmm_guest *guest, enum gmm_range_kind kind,

@@ -53,7 +53,9 @@ struct gmm_memory_ops {
 
 	/*
 	 * Makes `count` frames one contiguous range of host addresses and stores its page-aligned
-	 * start in *pointer; unmap() gets exactly that address (P20). -GMM_ENOMEM, -GMM_EIO.
+	 * start in *pointer; unmap() gets exactly that address (P20). The frames were resolved, but
+	 * need not be referenced now: if one goes, the engine undoes the mapping without having
+	 * used it. -GMM_EXDEV: frames that cannot be one range; -GMM_ENOMEM, -GMM_EIO.
 	 */
 	int (*map)(void *memory, const gmm_pfn_t *pfns, uint32_t count, uint32_t access,
 		   void **pointer);

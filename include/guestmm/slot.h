@@ -76,7 +76,7 @@ GMM_API int gmm_slot_resize(struct gmm_guest *guest, uint32_t id, uint64_t count
  */
 GMM_API int gmm_slot_set_flags(struct gmm_guest *guest, uint32_t id, uint32_t flags);
 
-/* Copies what a slot is. -GMM_ENOENT. May sleep (waits for a change of the slot to finish). */
+/* Copies what a slot is at this moment. -GMM_ENOENT. Takes a spinning lock; never sleeps. */
 GMM_API int gmm_slot_get(struct gmm_guest *guest, uint32_t id, struct gmm_slot_config *config);
 
 /* Number of slots. Any context. */

@@ -60,7 +60,10 @@ struct gmm_stage2_ops {
 	int (*protect)(void *owner, const struct gmm_span *span);
 	/* Lets pages be written again, and lets waiting vCPUs go on. */
 	int (*unprotect)(void *owner, const struct gmm_span *span);
-	/* Lets vCPUs that wait on these pages try again. Must not fail. */
+	/*
+	 * Lets vCPUs that wait on these pages try again. Must not fail, nor sleep for anybody; uses
+	 * numbers of the span only: its slot may be gone. Pages that nobody waits on are no error.
+	 */
 	void (*wake)(void *owner, const struct gmm_span *span);
 
 	/*

@@ -56,9 +56,10 @@ GMM_INLINE void *gmm_slot_pointer_inline(const struct gmm_guest *guest, gmm_gpa_
 		table = (const uint64_t *)(uintptr_t)(entry & ~(uint64_t)GMM_SLOT_ENTRY_TABLE);
 		entry = gmm_load_relaxed(&table[(gpa >> shift) & 511]);
 	}
-	/* Beyond one entry, without the rights, or of no length: all left to the slow way. */
-	if (gmm_unlikely(((gpa ^ (gpa + length - 1)) >> shift) || (entry & access) != access ||
-			 !length))
+	access |= GMM_SLOT_ENTRY_READ;
+	/* Beyond one entry, without the rights, of no length or an absurd one: the slow way. */
+	if (gmm_unlikely(length - 1 > (~gpa & (((uint64_t)1 << shift) - 1)) ||
+			 (entry & access) != access))
 		return gmm_slot_pointer_slow(guest, gpa, length, access);
 	return (void *)(uintptr_t)((entry & ~(uint64_t)GMM_SLOT_ENTRY_FLAGS) + gpa);
 }

@@ -50,6 +50,12 @@ static int resolve(void *opaque, uint64_t page, uint32_t count, uint32_t access,
 	if (page + count > MODEL_PAGES)
 		return -GMM_EFAULT;
 	gmm_spin_lock(&memory->lock);
+	for (i = 0; i < count && (!memory->strict || memory->resident[page + i]); i++)
+		;
+	if (i < count) {
+		gmm_spin_unlock(&memory->lock);
+		return -GMM_EFAULT;
+	}
 	for (i = 0; i < count; i++) {
 		pfns[i] = memory->frame_of[page + i];
 		memory->references[pfns[i]]++;
@@ -179,10 +185,13 @@ static int read_page(void *opaque, uint64_t page, bool resident, enum gmm_page_o
 		     void *buffer)
 {
 	struct model_memory *memory = opaque;
+	int error = enter_op(memory, MODEL_READ);
 	uint64_t *words = buffer;
 	uint64_t word = 0;
 	uint32_t i;
 
+	if (error)
+		return error;
 	gmm_spin_lock(&memory->lock);
 	if (resident)
 		word = gmm_load_relaxed(frame_words(memory, memory->frame_of[page]));
@@ -254,8 +263,11 @@ static int live_map(void *owner, const struct gmm_span *span, uint32_t access)
 static int live_unmap(void *owner, const struct gmm_span *span)
 {
 	struct model *model = owner;
+	int error = enter_op(&model->memory, MODEL_LIVE_UNMAP);
 	uint64_t i;
 
+	if (error)
+		return error;
 	gmm_spin_lock(&model->lock);
 	for (i = 0; i < span->count; i++) {
 		model->accessible[span->page + i] = false;
@@ -309,8 +321,11 @@ static void live_wake(void *owner, const struct gmm_span *span)
 static int live_collect(void *owner, const struct gmm_span *span, uint64_t *words)
 {
 	struct model *model = owner;
+	int error = enter_op(&model->memory, MODEL_LIVE_COLLECT);
 	uint64_t i;
 
+	if (error)
+		return error;
 	gmm_spin_lock(&model->lock);
 	for (i = 0; i < span->count; i++) {
 		if (model->logged[span->page + i])
@@ -338,6 +353,17 @@ static const struct gmm_stage2_ops live_ops = {
 	.version = GMM_STAGE2_OPS_VERSION,
 	.flags = GMM_STAGE2_MAPS_PROTECTED,
 	.name = "model",
+	.map = live_map,
+	.unmap = live_unmap,
+	.protect = live_protect,
+	.unprotect = live_unprotect,
+	.wake = live_wake,
+	.slot_change = live_slot_change,
+};
+
+static const struct gmm_stage2_ops unprotected_ops = {
+	.version = GMM_STAGE2_OPS_VERSION,
+	.name = "model, cannot map write-protected",
 	.map = live_map,
 	.unmap = live_unmap,
 	.protect = live_protect,
@@ -391,7 +417,7 @@ static bool guest_access(struct model *model, uint32_t page, bool write, uint64_
 		gmm_spin_lock(&model->lock);
 		wakes = model->wakes;
 		gmm_spin_unlock(&model->lock);
-		answer = gmm_fault_serve(model->guest, page, access);
+		answer = gmm_fault_serve_vcpu(model->guest, model->vcpu, page, access);
 		if (answer < 0)
 			return false;
 		gmm_spin_lock(&model->lock);
@@ -461,8 +487,10 @@ void model_init_config(struct model *model, uint32_t traits, struct gmm_guest_co
 	gmm_spin_init(&model->lock, MODEL_RANK_LIVE);
 	gmm_waitqueue_init(&model->woken);
 	config.max_vcpus = 4;
-	if (traits & (MODEL_OWNER | MODEL_OWNER_LOGS)) {
-		config.stage2_ops = traits & MODEL_OWNER_LOGS ? &logging_ops : &live_ops;
+	if (traits & (MODEL_OWNER | MODEL_OWNER_LOGS | MODEL_OWNER_UNPROTECTED)) {
+		config.stage2_ops = traits & MODEL_OWNER_LOGS	     ? &logging_ops :
+				    traits & MODEL_OWNER_UNPROTECTED ? &unprotected_ops :
+								       &live_ops;
 		config.stage2_owner = model;
 	}
 	if (gmm_guest_create(&config, &model->guest))

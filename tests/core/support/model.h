@@ -42,6 +42,9 @@ enum model_op {
 	MODEL_LIVE_MAP,
 	MODEL_LIVE_PROTECT,
 	MODEL_LIVE_UNPROTECT,
+	MODEL_LIVE_UNMAP,
+	MODEL_LIVE_COLLECT,
+	MODEL_READ,
 	MODEL_OPS
 };
 
@@ -62,6 +65,7 @@ struct model_memory {
 	struct gmm_gate *gates[MODEL_OPS]; /* passed at the start of the operation */
 	uint32_t fail_at[MODEL_OPS];	   /* the nth call fails; 0: none */
 	int fail_with;
+	bool strict; /* resolve() refuses pages that are not resident */
 };
 
 struct model {
@@ -72,6 +76,7 @@ struct model {
 	struct gmm_spinlock lock;
 	struct gmm_waitqueue woken;
 	uint64_t wakes;
+	struct gmm_vcpu *vcpu; /* whose faults model_guest_read() and _write() make, or NULL */
 	bool accessible[MODEL_PAGES];
 	bool writable[MODEL_PAGES];
 	bool logged[MODEL_PAGES];      /* the owner's own log, with GMM_STAGE2_LOGS_WRITES */
@@ -82,11 +87,12 @@ struct model {
 /* What a model is like; a set of bits. */
 #define MODEL_LAZY \
 	1u /* GMM_MEMORY_LAZY | EVICTABLE | AGEABLE, all pages absent, contents source[page] */
-#define MODEL_OWNER 2u	     /* there is a live second stage */
-#define MODEL_OWNER_LOGS 4u  /* … that logs writes itself */
-#define MODEL_NO_SLOT 8u     /* the slot is the test's business */
-#define MODEL_LOG_DIRTY 16u  /* slot 0 logs */
-#define MODEL_NO_POINTER 32u /* slot 0 has no linear mapping (resident memory only) */
+#define MODEL_OWNER 2u		    /* there is a live second stage */
+#define MODEL_OWNER_LOGS 4u	    /* … that logs writes itself */
+#define MODEL_NO_SLOT 8u	    /* the slot is the test's business */
+#define MODEL_LOG_DIRTY 16u	    /* slot 0 logs */
+#define MODEL_OWNER_UNPROTECTED 64u /* … that cannot map write-protected */
+#define MODEL_NO_POINTER 32u	    /* slot 0 has no linear mapping (resident memory only) */
 
 /*
  * Makes the guest (4 vCPU ids) and, unless NO_SLOT, slot 0: all pages from frame 0 on. Page p holds
