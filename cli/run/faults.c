@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
+/* Between the fault service and the engine. */
+#include <stdio.h>
+
+#include "../command.h"
+#include "run.h"
+
+/* The engine's rings have one producer. */
+#define MANY_VCPUS 4u
+
+/*
+ * The run is given up, and its guest may see anything: no vCPU is left in a fault that nobody can
+ * serve.
+ */
+static int let_go(struct run *run, gmm_gfn_t gfn)
+{
+	gmm_hva_t hva = (uintptr_t)run->snapshot.hva + (gfn << RUN_PAGE_SHIFT) - run->snapshot.gpa;
+
+	if (gmm_userfault_continue(run->userfault, hva, RUN_PAGE_BYTES, 0, NULL))
+		gmm_userfault_zero(run->userfault, hva, RUN_PAGE_BYTES, 0, NULL);
+	gmm_userfault_unprotect(run->userfault, hva, RUN_PAGE_BYTES, 0);
+	gmm_userfault_wake(run->userfault, hva, RUN_PAGE_BYTES);
+	return 0;
+}
+
+static int serve(void *opaque, gmm_gfn_t gfn, uint32_t access)
+{
+	struct run *run = opaque;
+	uint64_t page = gfn - (run->snapshot.gpa >> RUN_PAGE_SHIFT);
+	struct run_vcpu *vcpu = &run->vcpus[run_page_owner(run, page)];
+	int result;
+
+	__atomic_store_n(&vcpu->last_fault, gfn + 1, __ATOMIC_RELAXED);
+	if (run_abandoned(run))
+		return let_go(run, gfn);
+	result = gmm_fault_serve_vcpu(run->guest, run->engine_rings ? vcpu->vcpu : NULL, gfn,
+				      access);
+	if (gmm_resident_pages(run->guest) > run->evictor.limit)
+		run_evictor_want(run);
+	return result;
+}
+
+void run_source_failed(struct run *run)
+{
+	char text[GMM_BACKING_TEXT_SIZE] = "";
+
+	run->source.ops->failure(run->source.source, text, sizeof(text));
+	run_abandon(run, GMM_EXIT_REFUSED, "%s", *text ? text : "the snapshot cannot be read");
+}
+
+void run_memory_failed(struct run *run, const char *what, int error)
+{
+	char text[GMM_BACKING_TEXT_SIZE] = "";
+
+	if (run->source.ops->check(run->source.source)) {
+		run_source_failed(run);
+		return;
+	}
+	gmm_memory_failure(run->snapshot.memory, text, sizeof(text));
+	if (*text)
+		run_abandon(run, GMM_EXIT_LOST, "%s", text);
+	else
+		run_abandon(run, GMM_EXIT_LOST, "%s (%s)", what, run_error_text(error));
+}
+
+static void failed(void *opaque, gmm_gfn_t gfn, uint32_t access, int error)
+{
+	char what[96];
+
+	snprintf(what, sizeof(what), "page %llu cannot be served for %s", (unsigned long long)gfn,
+		 access & GMM_ACCESS_WRITE ? "writing" : "reading");
+	run_memory_failed(opaque, what, error);
+	let_go(opaque, gfn);
+}
+
+void run_faults_wake(struct run *run)
+{
+	gmm_userfault_wake(run->userfault, (uintptr_t)run->snapshot.hva, run->snapshot.bytes);
+}
+
+int run_faults_start(struct run *run)
+{
+	struct gmm_fault_service_config config = {
+		.guest = run->guest,
+		.userfault = run->userfault,
+		.live = run->stage2.live,
+		.threads = run->options.vcpus > MANY_VCPUS && !run->engine_rings ? 2 : 1,
+		.busy_threads = run->options.vcpus + 1,
+		.serve = serve,
+		.failed = failed,
+		.opaque = run,
+	};
+	int error = gmm_fault_service_start(&config, &run->faults);
+
+	if (error)
+		return run_refuse("the fault service cannot be started (%s)",
+				  run_error_text(error));
+	return 0;
+}
+
+void run_faults_stop(struct run *run)
+{
+	gmm_fault_service_stop(run->faults);
+	run->faults = NULL;
+}

@@ -1,0 +1,273 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
+#include "options.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <libgen.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <guestmm/static/step_points.h>
+
+#include "../command.h"
+#include "../size.h"
+#include "guest/abi.h"
+#include "outcome.h"
+
+#define DURATION_MOST_MS ((uint64_t)7 * 24 * 3600 * 1000)
+
+enum run_option {
+	OPTION_HELP = 256,
+	OPTION_SNAPSHOT,
+	OPTION_MEMORY,
+	OPTION_VCPUS,
+	OPTION_ACCEL,
+	OPTION_DIRTY,
+	OPTION_RESIDENT,
+	OPTION_DURATION,
+	OPTION_SEED,
+	OPTION_JSON,
+	OPTION_MEMORY_KIND,
+	OPTION_HANG_AFTER,
+	OPTION_LEAVE_OUT,
+	OPTION_HOLD,
+};
+
+static const struct option long_options[] = {
+	{ "help", no_argument, NULL, OPTION_HELP },
+	{ "snapshot", required_argument, NULL, OPTION_SNAPSHOT },
+	{ "memory", required_argument, NULL, OPTION_MEMORY },
+	{ "vcpus", required_argument, NULL, OPTION_VCPUS },
+	{ "accel", required_argument, NULL, OPTION_ACCEL },
+	{ "dirty", required_argument, NULL, OPTION_DIRTY },
+	{ "resident", required_argument, NULL, OPTION_RESIDENT },
+	{ "duration", required_argument, NULL, OPTION_DURATION },
+	{ "seed", required_argument, NULL, OPTION_SEED },
+	{ "json", required_argument, NULL, OPTION_JSON },
+	{ "memory-kind", required_argument, NULL, OPTION_MEMORY_KIND },
+	{ "hang-after", required_argument, NULL, OPTION_HANG_AFTER },
+#if GMM_STEPS
+	{ "leave-out", required_argument, NULL, OPTION_LEAVE_OUT },
+	{ "hold", required_argument, NULL, OPTION_HOLD },
+#endif
+	{ NULL, 0, NULL, 0 },
+};
+
+static void print_help(void)
+{
+	printf("Usage: gmm run [OPTION]...\n"
+	       "\n"
+	       "Runs a guest on memory that guestmm manages: it is paged in from a snapshot, changed by\n"
+	       "vCPUs and a device, evicted, harvested, and every page is verified.\n"
+	       "\n"
+	       "  --snapshot FILE        raw contents of guest memory; without it they are generated\n"
+	       "  --memory SIZE          guest memory (256M, or the size of FILE)\n"
+	       "  --vcpus N              vCPUs, 1 to %u (%u)\n"
+	       "  --accel kvm|process    who runs them (kvm where it is usable, else process)\n"
+	       "  --dirty bitmap|ring    how the vCPUs' writes are logged (bitmap)\n"
+	       "  --resident SIZE        memory kept resident, the rest is evicted (half of it)\n"
+	       "  --duration SECONDS     how long vCPUs run (%u)\n"
+	       "  --seed N               of the guest's choices and of generated memory (%u)\n"
+	       "  --json FILE            writes the results there, too\n"
+	       "  --memory-kind memfd|anonymous\n"
+	       "                         what the guest's memory is made of (memfd)\n"
+	       "  --help                 print this\n"
+	       "\n"
+	       "SIZE is in bytes, or with K, M, G or T. Exit status: 0 nothing was lost and every check\n"
+	       "passed; 1 something was lost or failed, in named lines; 2 wrong use or unusable input.\n",
+	       GUEST_VCPUS_MAX, RUN_VCPUS_DEFAULT, RUN_DURATION_DEFAULT_MS / 1000,
+	       RUN_SEED_DEFAULT);
+}
+
+static int read_size(const char *option, const char *text, uint64_t *bytes)
+{
+	if (!gmm_size_parse(text, bytes))
+		return run_refuse("--%s %s is no size: give bytes, or 64M, 1G", option, text);
+	if (*bytes == 0)
+		return run_refuse("--%s %s is nothing: give at least one page of %llu bytes",
+				  option, text, (unsigned long long)RUN_PAGE_BYTES);
+	if (*bytes % RUN_PAGE_BYTES)
+		return run_refuse(
+			"--%s %s is not a multiple of the page size: give a multiple of %llu bytes",
+			option, text, (unsigned long long)RUN_PAGE_BYTES);
+	return -1;
+}
+
+static int read_seconds(const char *option, const char *text, uint64_t *milliseconds)
+{
+	double seconds;
+	char *end;
+
+	errno = 0;
+	seconds = strtod(text, &end);
+	if (errno || end == text || *end || !(seconds >= 0.001) ||
+	    seconds > (double)DURATION_MOST_MS / 1000)
+		return run_refuse("--%s %s is refused: give seconds, 0.001 to %llu", option, text,
+				  (unsigned long long)DURATION_MOST_MS / 1000);
+	*milliseconds = (uint64_t)(seconds * 1000);
+	return -1;
+}
+
+static int read_vcpus(const char *text, uint32_t *vcpus)
+{
+	uint64_t number;
+
+	if (!gmm_number_parse(text, 1, GUEST_VCPUS_MAX, &number))
+		return run_refuse("--vcpus %s is refused: give 1 to %u vCPUs", text,
+				  GUEST_VCPUS_MAX);
+	*vcpus = (uint32_t)number;
+	return -1;
+}
+
+/* Index of `text` in the list, which ends with NULL, or -1. */
+static int find_word(const char *const *words, const char *text)
+{
+	int i;
+
+	for (i = 0; words[i]; i++)
+		if (!strcmp(words[i], text))
+			return i;
+	return -1;
+}
+
+static int read_accel(const char *text, const struct gmm_accel_ops **accel)
+{
+	if (!strcmp(text, gmm_accel_kvm.name))
+		*accel = &gmm_accel_kvm;
+	else if (!strcmp(text, gmm_accel_process.name))
+		*accel = &gmm_accel_process;
+	else
+		return run_refuse("--accel %s is unknown: give kvm or process", text);
+	return -1;
+}
+
+static int read_dirty(const char *text, enum gmm_accel_dirty *dirty)
+{
+	static const char *const words[] = { "bitmap", "ring", NULL };
+	int word = find_word(words, text);
+
+	if (word < 0)
+		return run_refuse("--dirty %s is unknown: give bitmap or ring", text);
+	*dirty = word ? GMM_ACCEL_DIRTY_RING : GMM_ACCEL_DIRTY_BITMAP;
+	return -1;
+}
+
+static int read_memory_kind(const char *text, enum gmm_memory_kind *kind)
+{
+	static const char *const words[] = { "memfd", "anonymous", NULL };
+	int word = find_word(words, text);
+
+	if (word < 0)
+		return run_refuse("--memory-kind %s is unknown: give memfd or anonymous", text);
+	*kind = word ? GMM_MEMORY_KIND_ANONYMOUS : GMM_MEMORY_KIND_MEMFD;
+	return -1;
+}
+
+static int read_protection(const char *option, const char *text, uint32_t *bit)
+{
+	static const char *const words[] = { "protect", "wake", "sections", "retry", NULL };
+	int word = find_word(words, text);
+
+	if (word < 0)
+		return run_refuse("--%s %s is unknown: give protect, wake, sections or retry",
+				  option, text);
+	*bit = 1u << word;
+	return -1;
+}
+
+/* Found out before the run, not after it. Nothing is created yet. */
+static int check_json(const char *path)
+{
+	char *copy = strdup(path);
+	struct stat info;
+	int error = 0;
+
+	if (!copy)
+		return run_refuse("out of memory");
+	if (stat(path, &info) == 0 && !S_ISREG(info.st_mode))
+		error = S_ISDIR(info.st_mode) ? EISDIR : 0;
+	else if (access(dirname(copy), W_OK | X_OK))
+		error = errno;
+	free(copy);
+	if (error)
+		return run_refuse(
+			"--json %s cannot be written (%s): give a file in a directory that you may "
+			"write to",
+			path, strerror(error));
+	return -1;
+}
+
+static int read_option(int option, const char *text, struct run_options *options)
+{
+	switch (option) {
+	case OPTION_HELP:
+		print_help();
+		return GMM_EXIT_GOOD;
+	case OPTION_SNAPSHOT:
+		options->snapshot = text;
+		return -1;
+	case OPTION_MEMORY:
+		return read_size("memory", text, &options->memory);
+	case OPTION_VCPUS:
+		return read_vcpus(text, &options->vcpus);
+	case OPTION_ACCEL:
+		return read_accel(text, &options->accel);
+	case OPTION_DIRTY:
+		return read_dirty(text, &options->dirty);
+	case OPTION_RESIDENT:
+		return read_size("resident", text, &options->resident);
+	case OPTION_DURATION:
+		return read_seconds("duration", text, &options->duration_ms);
+	case OPTION_SEED:
+		if (!gmm_number_parse(text, 0, UINT64_MAX, &options->seed))
+			return run_refuse("--seed %s is no number: give 0 to 2^64-1", text);
+		return -1;
+	case OPTION_JSON:
+		options->json = text;
+		return check_json(text);
+	case OPTION_MEMORY_KIND:
+		return read_memory_kind(text, &options->memory_kind);
+	case OPTION_HANG_AFTER:
+		return read_seconds("hang-after", text, &options->hang_ms);
+	case OPTION_LEAVE_OUT:
+		return read_protection("leave-out", text, &options->leave_out);
+	case OPTION_HOLD:
+		return read_protection("hold", text, &options->hold);
+	default:
+		return GMM_EXIT_REFUSED;
+	}
+}
+
+int run_options_parse(int argc, char **argv, struct run_options *options)
+{
+	int option, status;
+
+	*options = (struct run_options){
+		.vcpus = RUN_VCPUS_DEFAULT,
+		.dirty = GMM_ACCEL_DIRTY_BITMAP,
+		.memory_kind = GMM_MEMORY_KIND_MEMFD,
+		.duration_ms = RUN_DURATION_DEFAULT_MS,
+		.seed = RUN_SEED_DEFAULT,
+		.hang_ms = RUN_HANG_DEFAULT_MS,
+	};
+	optind = 1;
+	opterr = 0;
+	while ((option = getopt_long(argc, argv, ":", long_options, NULL)) != -1) {
+		if (option == ':')
+			return run_refuse("%s needs a value: see `gmm run --help`",
+					  argv[optind - 1]);
+		if (option == '?')
+			return run_refuse("there is no option '%s': see `gmm run --help`",
+					  argv[optind - 1]);
+		status = read_option(option, optarg, options);
+		if (status >= 0)
+			return status;
+	}
+	if (optind < argc)
+		return run_refuse("'%s' is no option: see `gmm run --help`", argv[optind]);
+	options->hold |= options->leave_out;
+	return -1;
+}

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
+#ifndef GMM_CLI_RUN_OPTIONS_H
+#define GMM_CLI_RUN_OPTIONS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "accel/accel.h"
+#include "backing/memory.h"
+
+#define RUN_PAGE_SHIFT 12u
+#define RUN_PAGE_BYTES ((uint64_t)1 << RUN_PAGE_SHIFT)
+#define RUN_MEMORY_DEFAULT ((uint64_t)256 << 20)
+#define RUN_VCPUS_DEFAULT 2u
+#define RUN_DURATION_DEFAULT_MS 10000u
+#define RUN_SEED_DEFAULT 20261u
+#define RUN_HANG_DEFAULT_MS 10000u
+/* Fewer resident pages than this would be evicted while they are being made resident. */
+#define RUN_RESIDENT_LEAST_PAGES 64u
+
+struct run_options {
+	const char *snapshot; /* NULL: generated memory */
+	uint64_t memory;      /* bytes; 0: not given */
+	uint64_t resident;    /* bytes; 0: not given */
+	uint32_t vcpus;
+	const struct gmm_accel_ops *accel; /* NULL: chosen by what the machine can do */
+	enum gmm_accel_dirty dirty;
+	enum gmm_memory_kind memory_kind;
+	uint64_t duration_ms;
+	uint64_t seed;
+	const char *json;
+
+	/* Hidden: for tests. */
+	uint64_t hang_ms;   /* without a step of a vCPU, the run has failed */
+	uint32_t leave_out; /* GMM_LEAVE_OUT_*, in builds with GMM_STEPS only */
+	uint32_t hold;	    /* which interleaving is forced; a bit of GMM_LEAVE_OUT_* */
+};
+
+/*
+ * Reads the command line. Returns -1 when the command goes on, else the exit status: it printed its
+ * help, or one line that says what is wrong and the way out.
+ */
+int run_options_parse(int argc, char **argv, struct run_options *options);
+
+#endif

@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only
+#
+# The command line: help, version, and each wrong use named in one line with the way out.
+set -uo pipefail
+source "$GMM_SOURCE/tests/cli/support/tap.bash"
+
+prints() {
+	local name=$1 text=$2
+	shift 2
+	gmm 10 "$@"
+	if [ "$status" -eq 0 ] && grep -qF -- "$text" "$scratch/out" && [ ! -s "$scratch/err" ]; then
+		ok "$name"
+	else
+		not_ok "$name" "exit status $status" "$(head -c 300 "$scratch/out" "$scratch/err")"
+	fi
+}
+
+prints 'help lists the commands' '  run ' --help
+prints 'help of run lists its options' '--resident SIZE' run --help
+prints 'version' 'gmm ' --version
+
+refused 'no command' '`gmm --help`' 10
+refused 'an unknown command' "no command 'frob'" 10 frob
+refused 'an unknown option' "no option '--frob'" 10 run --frob
+refused 'a value that is missing' '--memory needs a value' 10 run --memory
+refused 'an argument too many' "'x' is no option" 10 run x
+refused 'memory of 0 bytes' '--memory 0 is nothing: give at least' 10 run --memory 0
+refused 'memory of 3 bytes' 'give a multiple of 4096' 10 run --memory 3
+refused 'memory that is no number' '--memory 1X is no size' 10 run --memory 1X
+refused 'memory that is negative' '--memory -4096 is no size' 10 run --memory=-4096
+refused 'memory beyond 64 bits' 'is no size' 10 run --memory 16777216T
+refused 'memory beyond the address space' 'give less than 500G' 10 run --accel process --memory 1T
+refused 'resident memory of 0 bytes' '--resident 0 is nothing' 10 run --resident 0
+refused 'resident memory of 3 bytes' 'give a multiple of 4096' 10 run --resident 3
+refused 'resident memory too small' 'too small: give at least 256K' 10 run --resident 4K
+refused 'no vCPUs' 'give 1 to 64' 10 run --vcpus 0
+refused 'too many vCPUs' '--vcpus 65 is refused: give 1 to 64' 10 run --vcpus 65
+refused 'an unknown accelerator' 'give kvm or process' 10 run --accel tcg
+refused 'an unknown dirty log' 'give bitmap or ring' 10 run --dirty list
+refused 'an unknown memory kind' 'give memfd or anonymous' 10 run --memory-kind heap
+refused 'a duration of 0' '--duration 0 is refused' 10 run --duration 0
+refused 'a duration that is no number' '--duration nan is refused' 10 run --duration nan
+refused 'a seed that is no number' '--seed x is no number' 10 run --seed x
+refused 'a JSON file in no directory' 'cannot be written' 10 run --json "$scratch/none/file"
+refused 'a JSON file that is a directory' 'cannot be written' 10 run --json "$scratch"
+plan

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only
+#
+# Sourced by the scripts of this room: TAP, and ways to run the command. $GMM and $GMM_TEST_TMP come
+# from the runner.
+
+: "${GMM:?is the command}" "${GMM_TEST_TMP:?is an empty directory}"
+scratch=$GMM_TEST_TMP
+number=0
+nobody=65534
+
+# The command may leave nothing: it gets a directory of its own for files without a name.
+export TMPDIR=$scratch/tmp
+mkdir -p "$TMPDIR"
+
+ok() {
+	number=$((number + 1))
+	echo "ok $number - $1"
+}
+
+not_ok() {
+	number=$((number + 1))
+	echo "not ok $number - $1"
+	shift
+	printf '# %s\n' "$@"
+}
+
+skip() {
+	number=$((number + 1))
+	echo "ok $number - $1 # SKIP $2"
+}
+
+plan() {
+	echo "1..$number"
+}
+
+# gmm SECONDS ARGUMENTS...: output in $scratch/out and $scratch/err, exit status in $status.
+gmm() {
+	local seconds=$1
+	shift
+	status=0
+	(cd "$scratch" && exec timeout -k 2 "$seconds" "$GMM" "$@") >"$scratch/out" 2>"$scratch/err" ||
+		status=$?
+}
+
+# Nothing in the directories that the command could write to, but what the test itself put there.
+left_behind() {
+	find "$TMPDIR" -mindepth 1 -print
+	find "$scratch" -mindepth 1 -maxdepth 1 -newer "$scratch/mark" ! -name out ! -name err \
+		! -name tmp -print
+}
+
+# refused NAME TEXT SECONDS ARGUMENTS...: exit status 2, one line that has the text, nothing left behind.
+refused() {
+	local name=$1 text=$2 left
+	shift 2
+	touch "$scratch/mark"
+	gmm "$@"
+	left=$(left_behind)
+	if [ "$status" -ne 2 ]; then
+		not_ok "$name" "exit status $status" "$(head -c 300 "$scratch/err")"
+	elif [ "$(wc -l <"$scratch/err")" -ne 1 ]; then
+		not_ok "$name" "$(wc -l <"$scratch/err") lines" "$(head -n 3 "$scratch/err")"
+	elif ! grep -qF -- "$text" "$scratch/err"; then
+		not_ok "$name" "no '$text' in: $(cat "$scratch/err")"
+	elif [ -n "$left" ]; then
+		not_ok "$name" "left behind: $left"
+	else
+		ok "$name"
+	fi
+}
+
+# Whether the accelerator can be used here; if not, $reason says why.
+usable() {
+	gmm 30 run --accel "$1" --memory 1M --duration 0.01
+	reason=$(sed 's/^gmm run: //' "$scratch/err" | head -n 1)
+	[ "$status" -ne 2 ]
+}
