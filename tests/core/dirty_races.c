@@ -287,6 +287,7 @@ static void the_mark_comes_before_the_mapping(uint32_t traits, bool filled)
 	gmm_equal(bits, 1u << 4);
 	gmm_gate_open(&gate);
 	gmm_equal(race_join(&fault), 0);
+	gmm_test_unhold_steps();
 	model_fini(&model);
 }
 
