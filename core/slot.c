@@ -113,10 +113,14 @@ static bool is_taken(struct gmm_guest *guest, const struct gmm_slot *self, gmm_g
 		     uint64_t count)
 {
 	struct gmm_interval *node;
+	bool taken = false;
 
-	gmm_interval_for_each(node, &guest->slots.by_gfn, gfn,
-			      gfn + count - 1) if (!self || node != &self->by_gfn) return true;
-	return false;
+	/* A search counts what it visits, so it needs the lock too. */
+	gmm_lock_invalidate(&guest->invalidation.lock);
+	gmm_interval_for_each(node, &guest->slots.by_gfn, gfn, gfn + count - 1)
+		taken |= !self || node != &self->by_gfn;
+	gmm_unlock_invalidate(&guest->invalidation.lock);
+	return taken;
 }
 
 static struct gmm_slot_info info_of(const struct gmm_slot_config *config)
