@@ -15,14 +15,6 @@
 #define UFFD_FEATURE_WP_HUGETLBFS_SHMEM (1 << 12)
 #endif
 
-/*
- * include/uapi/linux/userfaultfd.h, Linux 6.4: protects also what is not there yet (private
- * memory).
- */
-#ifndef UFFD_FEATURE_WP_UNPOPULATED
-#define UFFD_FEATURE_WP_UNPOPULATED (1 << 13)
-#endif
-
 /* include/uapi/linux/userfaultfd.h, Linux 6.4: UFFDIO_CONTINUE maps write-protected. */
 #ifndef UFFDIO_CONTINUE_MODE_WP
 #define UFFDIO_CONTINUE_MODE_WP ((__u64)1 << 1)

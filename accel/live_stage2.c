@@ -45,14 +45,30 @@ void gmm_live_stage2_destroy(struct gmm_live_stage2 *live)
 
 uint32_t gmm_live_stage2_flags(const struct gmm_live_stage2 *live)
 {
-	return abilities(live) & GMM_USERFAULT_SHARED_WP ? GMM_STAGE2_MAPS_PROTECTED : 0;
+	return abilities(live) & GMM_USERFAULT_CONTINUE_WP ? GMM_STAGE2_MAPS_PROTECTED : 0;
+}
+
+/*
+ * What shared lazy memory needs so that no write goes unseen. KVM sees writes, and refuses them, by
+ * itself; else the log needs protection, and memory that is only read must never be mapped writable.
+ */
+static uint32_t needed_of_shared(const struct gmm_live_stage2 *live,
+				 const struct gmm_slot_info *slot)
+{
+	uint32_t need = GMM_USERFAULT_SHARED;
+
+	if (!live->logs_writes && slot->flags & GMM_SLOT_LOG_DIRTY)
+		need |= GMM_USERFAULT_SHARED_WP;
+	if (!live->logs_writes && slot->flags & GMM_SLOT_READ_ONLY)
+		need |= GMM_USERFAULT_CONTINUE_WP;
+	return need;
 }
 
 /* What a slot's range has to be registered for. -GMM_EOPNOTSUPP: this cannot be had. */
 static int choose_modes(const struct gmm_live_stage2 *live, const struct gmm_slot_info *slot,
 			uint32_t *modes)
 {
-	uint32_t can = abilities(live);
+	uint32_t can = abilities(live), need;
 
 	*modes = 0;
 	/*
@@ -72,7 +88,8 @@ static int choose_modes(const struct gmm_live_stage2 *live, const struct gmm_slo
 	*modes = GMM_USERFAULT_MISSING | GMM_USERFAULT_MINOR;
 	if (can & GMM_USERFAULT_SHARED_WP)
 		*modes |= GMM_USERFAULT_WP;
-	return can & GMM_USERFAULT_SHARED ? 0 : -GMM_EOPNOTSUPP;
+	need = needed_of_shared(live, slot);
+	return (can & need) == need ? 0 : -GMM_EOPNOTSUPP;
 }
 
 /* Index of the first range that ends after `hva`. */
@@ -238,10 +255,7 @@ static int stage2_error(int error)
 	return error == 0 || error == -GMM_EAGAIN ? error : -GMM_EIO;
 }
 
-/*
- * Without write-protection of this memory nothing stops a write: the caller was told by the flags
- * (GMM_STAGE2_MAPS_PROTECTED) or by the slot's refusal.
- */
+/* Without it nothing stops a write: protect fails, and a slot that cannot do without is refused. */
 static bool can_protect(const struct gmm_live_stage2 *live, const struct gmm_span *span)
 {
 	uint32_t need = is_shared(span->memory_ops) ? GMM_USERFAULT_SHARED_WP :
@@ -252,8 +266,10 @@ static bool can_protect(const struct gmm_live_stage2 *live, const struct gmm_spa
 
 int gmm_live_stage2_map(struct gmm_live_stage2 *live, const struct gmm_span *span, uint32_t access)
 {
+	/* The engine asks for read-only mappings where they can be had, or where KVM refuses writes. */
+	bool protect = abilities(live) & GMM_USERFAULT_CONTINUE_WP;
 	bool writable = access & GMM_ACCESS_WRITE;
-	uint32_t flags = !writable && can_protect(live, span) ? GMM_USERFAULT_PROTECTED : 0;
+	uint32_t flags = !writable && protect ? GMM_USERFAULT_PROTECTED : 0;
 	uint64_t present = 0;
 	int error;
 

@@ -41,14 +41,15 @@ int gmm_live_stage2_init(struct gmm_live_stage2 *live, struct gmm_userfault *use
 			 bool logs_writes);
 void gmm_live_stage2_destroy(struct gmm_live_stage2 *live);
 
-/* GMM_STAGE2_* that this machine's userfaultfd gives. */
+/* GMM_STAGE2_* that this machine's userfaultfd gives: MAPS_PROTECTED with CONTINUE_WP. */
 uint32_t gmm_live_stage2_flags(const struct gmm_live_stage2 *live);
 
 /*
  * Follows a slot's change (as gmm_stage2_ops.slot_change): registers and unregisters.
- * -GMM_EOPNOTSUPP: lazy memory without a userfaultfd that can serve it, or memory that is there
- * from the start and shall be logged or read-only without KVM; -GMM_EEXIST: host addresses are in
- * another slot; -GMM_ENOMEM; -GMM_EIO. When it fails nothing has changed.
+ * -GMM_EOPNOTSUPP: lazy memory without a userfaultfd that can serve it; without KVM, memory that
+ * shall be logged or read-only and is there from the start, or is shared and the userfaultfd cannot
+ * protect it (log: SHARED_WP, read-only: CONTINUE_WP); -GMM_EEXIST: host addresses are in another
+ * slot; -GMM_ENOMEM; -GMM_EIO. When it fails nothing has changed.
  */
 int gmm_live_stage2_slot_change(struct gmm_live_stage2 *live, const struct gmm_slot_info *old,
 				const struct gmm_slot_info *now);

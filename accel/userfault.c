@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -29,10 +30,12 @@ static const struct {
 } ability_table[] = {
 	{ GMM_USERFAULT_SHARED, UFFD_FEATURE_MISSING_SHMEM | UFFD_FEATURE_MINOR_SHMEM,
 	  "faults on shared memory", "5.14" },
-	{ GMM_USERFAULT_SHARED_WP,
-	  UFFD_FEATURE_PAGEFAULT_FLAG_WP | UFFD_FEATURE_WP_HUGETLBFS_SHMEM |
-		  UFFD_FEATURE_WP_UNPOPULATED,
-	  "write-protection of shared memory", "6.4" },
+	{ GMM_USERFAULT_SHARED_WP, UFFD_FEATURE_PAGEFAULT_FLAG_WP | UFFD_FEATURE_WP_HUGETLBFS_SHMEM,
+	  "write-protection of shared memory", "5.19" },
+	/* No feature bit tells of it: probed. */
+	{ GMM_USERFAULT_CONTINUE_WP,
+	  UFFD_FEATURE_PAGEFAULT_FLAG_WP | UFFD_FEATURE_WP_HUGETLBFS_SHMEM,
+	  "write-protected mapping of shared memory", "6.4" },
 	{ GMM_USERFAULT_PRIVATE_WP, UFFD_FEATURE_PAGEFAULT_FLAG_WP,
 	  "write-protection of private memory", "5.7" },
 	{ GMM_USERFAULT_EVENTS,
@@ -114,34 +117,61 @@ static int refuse(char *text, int error)
 	return error == EMFILE || error == ENFILE || error == ENOMEM ? -GMM_EIO : -GMM_ENOSYS;
 }
 
-/* The features a kernel has can be asked only on a descriptor that is then used up. */
-static int ask_features(bool need_kernel, uint64_t *features)
+/*
+ * Whether UFFDIO_CONTINUE knows the mode that protects: unknown modes are refused before the range is
+ * looked at, and this one is registered nowhere.
+ */
+static bool continue_can_protect(int descriptor)
+{
+	struct uffdio_continue request = { .mode = UFFDIO_CONTINUE_MODE_WP };
+	void *page = mmap(NULL, PAGE_BYTES, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	bool known;
+
+	if (page == MAP_FAILED)
+		return false;
+	request.range.start = (uintptr_t)page;
+	request.range.len = PAGE_BYTES;
+	known = ioctl(descriptor, UFFDIO_CONTINUE, &request) != 0 && errno == ENOENT;
+	munmap(page, PAGE_BYTES);
+	return known;
+}
+
+/*
+ * The abilities that the kernel has but KERNEL. They can be asked only on a descriptor that is then
+ * used up.
+ */
+static int ask_abilities(bool need_kernel, uint32_t *abilities)
 {
 	struct uffdio_api api = { .api = UFFD_API };
 	bool kernel;
 	int descriptor = open_descriptor(need_kernel, &kernel);
 	int error = 0;
+	size_t i;
 
 	if (descriptor < 0)
 		return errno;
 	if (ioctl(descriptor, UFFDIO_API, &api))
 		error = errno;
+	*abilities = 0;
+	for (i = 0; i < ABILITIES; i++)
+		if ((api.features & ability_table[i].features) == ability_table[i].features)
+			*abilities |= ability_table[i].ability;
+	if (!error && !continue_can_protect(descriptor))
+		*abilities &= ~GMM_USERFAULT_CONTINUE_WP;
 	close(descriptor);
-	*features = api.features;
 	return error;
 }
 
-static int choose_features(uint32_t required, uint32_t wanted, uint64_t have, uint32_t *abilities,
-			   uint64_t *features, char *text)
+/* Sets *abilities to what is had of what is asked for. */
+static int choose_abilities(uint32_t required, uint32_t asked, uint32_t have, uint32_t *abilities,
+			    uint64_t *features, char *text)
 {
 	size_t i;
 
 	for (i = 0; i < ABILITIES; i++) {
 		uint32_t ability = ability_table[i].ability;
 
-		if (!((required | wanted) & ability))
-			continue;
-		if ((have & ability_table[i].features) == ability_table[i].features) {
+		if (asked & have & ability) {
 			*abilities |= ability;
 			*features |= ability_table[i].features;
 		} else if (required & ability) {
@@ -154,21 +184,27 @@ static int choose_features(uint32_t required, uint32_t wanted, uint64_t have, ui
 	return 0;
 }
 
-int gmm_userfault_open(uint32_t required, uint32_t wanted, struct gmm_userfault **userfault,
-		       char text[GMM_ACCEL_TEXT_BYTES])
+int gmm_userfault_open_lacking(uint32_t lacking, uint32_t required, uint32_t wanted,
+			       struct gmm_userfault **userfault, char text[GMM_ACCEL_TEXT_BYTES])
 {
+	const uint32_t protection_of_shared = GMM_USERFAULT_SHARED_WP | GMM_USERFAULT_CONTINUE_WP;
 	struct uffdio_api api = { .api = UFFD_API };
 	bool need_kernel = required & GMM_USERFAULT_KERNEL;
+	uint32_t asked = required | wanted, have = 0, abilities = 0;
 	struct gmm_userfault *made;
-	uint64_t have = 0, features = 0;
-	uint32_t abilities = 0;
+	uint64_t features = 0;
 	bool kernel = false;
 	int error;
 
-	error = ask_features(need_kernel, &have);
+	if (asked & protection_of_shared)
+		asked |= protection_of_shared;
+	error = ask_abilities(need_kernel, &have);
 	if (error)
 		return refuse(text, error);
-	error = choose_features(required, wanted, have, &abilities, &features, text);
+	have &= ~lacking;
+	if (!(have & GMM_USERFAULT_SHARED_WP))
+		have &= ~GMM_USERFAULT_CONTINUE_WP;
+	error = choose_abilities(required, asked, have, &abilities, &features, text);
 	if (error)
 		return error;
 	api.features = features;
@@ -184,6 +220,12 @@ int gmm_userfault_open(uint32_t required, uint32_t wanted, struct gmm_userfault 
 	made->abilities = abilities | (kernel ? GMM_USERFAULT_KERNEL : 0);
 	*userfault = made;
 	return 0;
+}
+
+int gmm_userfault_open(uint32_t required, uint32_t wanted, struct gmm_userfault **userfault,
+		       char text[GMM_ACCEL_TEXT_BYTES])
+{
+	return gmm_userfault_open_lacking(0, required, wanted, userfault, text);
 }
 
 void gmm_userfault_close(struct gmm_userfault *userfault)
@@ -316,6 +358,8 @@ static int fill_all(struct gmm_userfault *userfault, struct fill fill, uint64_t 
 int gmm_userfault_continue(struct gmm_userfault *userfault, gmm_hva_t start, uint64_t bytes,
 			   uint32_t flags, uint64_t *present)
 {
+	if (flags & GMM_USERFAULT_PROTECTED && !(userfault->abilities & GMM_USERFAULT_CONTINUE_WP))
+		return -GMM_EINVAL;
 	return fill_all(
 		userfault,
 		(struct fill){

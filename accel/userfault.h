@@ -23,11 +23,17 @@
 struct gmm_userfault;
 
 /* What the descriptor has to be able to do. */
-#define GMM_USERFAULT_KERNEL 1u	   /* faults of the kernel on behalf of a vCPU: needed for KVM */
-#define GMM_USERFAULT_SHARED 2u	   /* MISSING and MINOR on shmem */
-#define GMM_USERFAULT_SHARED_WP 4u /* write-protection of shmem, also of pages mapped by continue */
+#define GMM_USERFAULT_KERNEL 1u	    /* faults of the kernel on behalf of a vCPU: needed for KVM */
+#define GMM_USERFAULT_SHARED 2u	    /* MISSING and MINOR on shmem */
+#define GMM_USERFAULT_SHARED_WP 4u  /* protect and unprotect on shmem, mapped or not: Linux 5.19 */
 #define GMM_USERFAULT_PRIVATE_WP 8u /* write-protection of private anonymous memory */
 #define GMM_USERFAULT_EVENTS 16u    /* REMOVE, UNMAP, REMAP: their callers wait until it is read */
+/*
+ * continue can map pages of shmem write-protected: Linux 6.4. It need not be asked for: it comes
+ * with SHARED_WP when the kernel has it. Without it continue maps writable, also what was protected
+ * while it was not mapped.
+ */
+#define GMM_USERFAULT_CONTINUE_WP 32u
 
 /*
  * Opens one, first by the system call, then by /dev/userfaultfd. `required`: the open fails without
@@ -36,6 +42,9 @@ struct gmm_userfault;
  */
 int gmm_userfault_open(uint32_t required, uint32_t wanted, struct gmm_userfault **userfault,
 		       char text[GMM_ACCEL_TEXT_BYTES]);
+/* For tests: opens one as a kernel would give it that lacks the abilities of `lacking`. */
+int gmm_userfault_open_lacking(uint32_t lacking, uint32_t required, uint32_t wanted,
+			       struct gmm_userfault **userfault, char text[GMM_ACCEL_TEXT_BYTES]);
 /* Waiting vCPUs are woken, and find the memory as it is. */
 void gmm_userfault_close(struct gmm_userfault *userfault);
 /* GMM_USERFAULT_* that it can do. */
@@ -59,8 +68,8 @@ int gmm_userfault_unregister(struct gmm_userfault *userfault, gmm_hva_t start, u
 
 /*
  * These three make pages appear. Pages that were there already are passed over (and woken, unless
- * NO_WAKE); *present, if not NULL, becomes their number. continue_: pages of the file, where the
- * file has them.
+ * NO_WAKE); *present, if not NULL, becomes their number. continue: pages of the file, where the
+ * file has them; PROTECTED needs CONTINUE_WP (-GMM_EINVAL without it).
  */
 int gmm_userfault_continue(struct gmm_userfault *userfault, gmm_hva_t start, uint64_t bytes,
 			   uint32_t flags, uint64_t *present);

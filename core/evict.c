@@ -314,9 +314,11 @@ static bool next_stretch(struct gmm_guest *guest, gmm_gfn_t *gfn, uint64_t *coun
 static int64_t trim_stretch(struct gmm_guest *guest, uint64_t count, uint64_t target,
 			    bool cold_only)
 {
+	uint64_t resident = gmm_resident_pages(guest);
 	struct evict_request request = {
 		.flags = cold_only ? GMM_EVICT_COLD : 0,
-		.limit = gmm_resident_pages(guest) - target,
+		/* Others may have made it fewer by now. */
+		.limit = resident > target ? resident - target : 0,
 	};
 	int64_t evicted = gmm_operation_over(guest, guest->clock_hand, count,
 					     GMM_OPERATION_WAIT_SLOT, -GMM_ERANGE, evict_slot,

@@ -124,6 +124,8 @@ static int set_registers(struct gmm_accel_vcpu *vcpu)
 	special.cs = code;
 	special.ds = special.es = special.fs = special.gs = special.ss = data;
 	special.tr = task;
+	/* Any exception ends the program; at reset the table would be the guest's memory at 0. */
+	special.idt.limit = 0;
 	special.cr0 = CR0_PE | CR0_MP | CR0_ET | CR0_PG;
 	special.cr3 = vcpu->start.page_table_gpa;
 	special.cr4 = CR4_PAE;

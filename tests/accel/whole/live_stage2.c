@@ -127,6 +127,14 @@ static int change_slot(struct world *world, const struct gmm_slot_info *old,
 					      now ? now : &none);
 }
 
+/* Abilities that the kernel is said to lack, for the tests that hold without them. */
+static uint32_t lacking;
+
+static bool maps_protected(const struct world *world)
+{
+	return world->stage2.ops->flags & GMM_STAGE2_MAPS_PROTECTED;
+}
+
 static void setup(struct world *world, uint32_t threads)
 {
 	struct gmm_accel_config config = { .gpa_bytes = 1 << 20, .vcpus = 1 };
@@ -138,8 +146,9 @@ static void setup(struct world *world, uint32_t threads)
 	uint32_t i;
 
 	memset(world, 0, sizeof(*world));
-	if (gmm_userfault_open(GMM_USERFAULT_SHARED | GMM_USERFAULT_SHARED_WP, 0, &world->userfault,
-			       text)) {
+	if (gmm_userfault_open_lacking(lacking,
+				       GMM_USERFAULT_SHARED | (GMM_USERFAULT_SHARED_WP & ~lacking),
+				       0, &world->userfault, text)) {
 		print_message("%s\n", text);
 		skip();
 	}
@@ -148,7 +157,10 @@ static void setup(struct world *world, uint32_t threads)
 	config.userfault = world->userfault;
 	assert_int_equal(gmm_accel_process.create(&config, &world->accel, text), 0);
 	gmm_accel_process.stage2(world->accel, &world->stage2);
-	assert_int_equal(world->stage2.ops->flags, GMM_STAGE2_MAPS_PROTECTED);
+	assert_int_equal(world->stage2.ops->flags,
+			 gmm_userfault_abilities(world->userfault) & GMM_USERFAULT_CONTINUE_WP ?
+				 GMM_STAGE2_MAPS_PROTECTED :
+				 0);
 	world->file = memfd_create("test", MFD_CLOEXEC);
 	assert_int_equal(ftruncate(world->file, PAGES * PAGE), 0);
 	for (i = 0; i < PAGES; i++)
@@ -223,6 +235,11 @@ static void test_read_then_write(void **state)
 	struct world world;
 
 	setup(&world, 1);
+	if (!maps_protected(&world)) {
+		teardown(&world);
+		print_message("userfaultfd of this kernel cannot map protected: Linux 6.4 can\n");
+		skip();
+	}
 	start_read(&access, &world, 3);
 	pthread_join(access.thread, NULL);
 	assert_int_equal(access.value, 3);
@@ -392,6 +409,96 @@ static void test_slot_rules(void **state)
 	teardown(&world);
 }
 
+static int lack_continue_wp(void **state)
+{
+	lacking = GMM_USERFAULT_CONTINUE_WP;
+	return 0;
+}
+
+static int lack_shared_wp(void **state)
+{
+	lacking = GMM_USERFAULT_SHARED_WP;
+	return 0;
+}
+
+static int lack_nothing(void **state)
+{
+	lacking = 0;
+	return 0;
+}
+
+/*
+ * As on Linux 5.19 to 6.3: pages are mapped writable, and the owner says so; protection of mapped
+ * pages holds until they are mapped again; memory that must never be written is refused.
+ */
+static void test_without_protecting_map(void **state)
+{
+	const struct gmm_stage2_ops *ops;
+	struct gmm_slot_info read_only;
+	struct access access;
+	struct gmm_span span;
+	struct world world;
+
+	setup(&world, 1);
+	ops = world.stage2.ops;
+	assert_false(maps_protected(&world));
+	set_answer(&world, MAP_READ_ONLY);
+	start_read(&access, &world, 3);
+	pthread_join(access.thread, NULL);
+	assert_int_equal(served(&world), 1);
+	world.memory[3 * PAGE] = 33;
+	assert_int_equal(served(&world), 1);
+	/* Mapping it again for writing ends the protection, and so does unprotect. */
+	set_answer(&world, MAP_AS_ASKED);
+	span = span_of(&world, 2, 3);
+	assert_int_equal(ops->protect(world.stage2.owner, &span), 0);
+	start_write(&access, &world, 3, 34);
+	pthread_join(access.thread, NULL);
+	assert_int_equal(served(&world), 2);
+	assert_int_equal(world.access, GMM_ACCESS_READ | GMM_ACCESS_WRITE);
+	assert_int_equal(ops->protect(world.stage2.owner, &span), 0);
+	assert_int_equal(ops->unprotect(world.stage2.owner, &span), 0);
+	world.memory[3 * PAGE] = 35;
+	assert_int_equal(served(&world), 2);
+	/* What was protected without being mapped (2, 4) is one fault, not two. */
+	assert_int_equal(ops->protect(world.stage2.owner, &span), 0);
+	start_write(&access, &world, 4, 44);
+	pthread_join(access.thread, NULL);
+	assert_int_equal(served(&world), 3);
+	assert_int_equal(world.memory[4 * PAGE], 44);
+
+	read_only = world.slot;
+	read_only.flags = GMM_SLOT_READ_ONLY;
+	assert_int_equal(change_slot(&world, &world.slot, &read_only), -GMM_EOPNOTSUPP);
+	read_only.flags = GMM_SLOT_LOG_DIRTY;
+	assert_int_equal(change_slot(&world, &world.slot, &read_only), 0);
+	world.slot = read_only;
+	teardown(&world);
+}
+
+/* As before Linux 5.19: faults are served, but what needs protection is refused. */
+static void test_without_protection(void **state)
+{
+	struct gmm_slot_info logged;
+	struct access access;
+	struct gmm_span span;
+	struct world world;
+
+	setup(&world, 1);
+	assert_false(maps_protected(&world));
+	start_write(&access, &world, 3, 33);
+	pthread_join(access.thread, NULL);
+	assert_int_equal(world.memory[3 * PAGE], 33);
+	span = span_of(&world, 3, 1);
+	assert_int_equal(world.stage2.ops->protect(world.stage2.owner, &span), -GMM_EOPNOTSUPP);
+	logged = world.slot;
+	logged.flags = GMM_SLOT_LOG_DIRTY;
+	assert_int_equal(change_slot(&world, &world.slot, &logged), -GMM_EOPNOTSUPP);
+	logged.flags = GMM_SLOT_READ_ONLY;
+	assert_int_equal(change_slot(&world, &world.slot, &logged), -GMM_EOPNOTSUPP);
+	teardown(&world);
+}
+
 static void test_lazy_needs_a_userfault(void **state)
 {
 	struct gmm_memory_ops lazy = { .flags = GMM_MEMORY_LAZY | GMM_MEMORY_AGEABLE };
@@ -466,6 +573,13 @@ int main(void)
 		cmocka_unit_test(test_slot_rules),
 		cmocka_unit_test(test_lazy_needs_a_userfault),
 		cmocka_unit_test(test_many),
+		cmocka_unit_test_setup_teardown(test_without_protecting_map, lack_continue_wp,
+						lack_nothing),
+		cmocka_unit_test_setup_teardown(test_unmap_and_protect, lack_continue_wp,
+						lack_nothing),
+		cmocka_unit_test_setup_teardown(test_many, lack_continue_wp, lack_nothing),
+		cmocka_unit_test_setup_teardown(test_without_protection, lack_shared_wp,
+						lack_nothing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

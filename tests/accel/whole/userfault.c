@@ -28,6 +28,9 @@ struct area {
 	uint64_t start;
 };
 
+/* Abilities that the kernel is said to lack, for the tests that hold without them. */
+static uint32_t lacking;
+
 static void open_area(struct area *area, bool shared, uint32_t modes)
 {
 	char text[GMM_ACCEL_TEXT_BYTES] = "";
@@ -36,7 +39,7 @@ static void open_area(struct area *area, bool shared, uint32_t modes)
 	int error;
 
 	area->userfault = NULL;
-	error = gmm_userfault_open(required, 0, &area->userfault, text);
+	error = gmm_userfault_open_lacking(lacking, required, 0, &area->userfault, text);
 	if (error == -GMM_ENOSYS) {
 		print_message("%s\n", text);
 		skip();
@@ -122,6 +125,20 @@ static void expect_event(struct area *area, uint32_t page, enum gmm_userfault_ev
 	assert_int_equal(event.kind, kind);
 	assert_int_equal(event.start, at(area, page));
 	assert_int_equal(event.access, access);
+}
+
+static bool can(const struct area *area, uint32_t ability)
+{
+	return gmm_userfault_abilities(area->userfault) & ability;
+}
+
+static void skip_without(struct area *area, uint32_t ability)
+{
+	if (can(area, ability))
+		return;
+	close_area(area);
+	print_message("userfaultfd of this kernel cannot map protected: Linux 6.4 can\n");
+	skip();
 }
 
 #define READ GMM_ACCESS_READ
@@ -232,6 +249,7 @@ static void test_minor_continue(void **state)
 	uint64_t present;
 
 	open_area(&area, true, GMM_USERFAULT_MISSING | GMM_USERFAULT_MINOR | GMM_USERFAULT_WP);
+	skip_without(&area, GMM_USERFAULT_CONTINUE_WP);
 	/* A hole is missing; a page of the file that is not mapped is minor. */
 	start_access(&access, &area, 1, -1);
 	expect_event(&area, 1, GMM_USERFAULT_EVENT_MISSING, READ);
@@ -313,16 +331,14 @@ static void test_write_protect(void **state)
 	}
 }
 
-/*
- * Protection of a page of shared memory outlives the drop of its mapping, and a hole can be
- * protected.
- */
+/* A hole can be protected, and who continues chooses anew; so does who fills what was evicted. */
 static void test_protect_what_is_not_mapped(void **state)
 {
 	struct access access;
 	struct area area;
 
 	open_area(&area, true, GMM_USERFAULT_MISSING | GMM_USERFAULT_MINOR | GMM_USERFAULT_WP);
+	skip_without(&area, GMM_USERFAULT_CONTINUE_WP);
 	assert_int_equal(gmm_userfault_protect(area.userfault, at(&area, 0), 2 * PAGE), 0);
 	put_page(&area, 0, 1);
 	start_access(&access, &area, 0, 2);
@@ -333,18 +349,138 @@ static void test_protect_what_is_not_mapped(void **state)
 	expect_event(&area, 0, GMM_USERFAULT_EVENT_WP, WRITE);
 	assert_int_equal(gmm_userfault_unprotect(area.userfault, at(&area, 0), PAGE, 0), 0);
 	pthread_join(access.thread, NULL);
-	/* Evicted while protected: served as missing. */
+	close_area(&area);
+}
+
+/*
+ * What eviction and the dirty log do, on kernels that map protected and on those that do not: the
+ * page is protected, written out, dropped or discarded, and continued writable.
+ */
+static void test_protect_and_continue_writable(void **state)
+{
+	struct access access;
+	struct area area;
+	uint64_t present;
+
+	open_area(&area, true, GMM_USERFAULT_MISSING | GMM_USERFAULT_MINOR | GMM_USERFAULT_WP);
+	put_page(&area, 0, 1);
+	put_page(&area, 1, 1);
+	/* Protected while only the file has it. */
+	assert_int_equal(gmm_userfault_protect(area.userfault, at(&area, 0), 3 * PAGE), 0);
+	start_access(&access, &area, 0, 2);
+	expect_event(&area, 0, GMM_USERFAULT_EVENT_MINOR, WRITE);
+	assert_int_equal(gmm_userfault_continue(area.userfault, at(&area, 0), PAGE, 0, &present),
+			 0);
+	pthread_join(access.thread, NULL);
+	assert_int_equal(present, 0);
+	assert_int_equal(area.memory[5], 2);
+	/* Protected while mapped. */
+	assert_int_equal(gmm_userfault_protect(area.userfault, at(&area, 0), PAGE), 0);
+	start_access(&access, &area, 0, 3);
+	expect_event(&area, 0, GMM_USERFAULT_EVENT_WP, WRITE);
+	assert_int_equal(gmm_userfault_unprotect(area.userfault, at(&area, 0), PAGE, 0), 0);
+	pthread_join(access.thread, NULL);
+	assert_int_equal(area.memory[5], 3);
+	/* Its mapping dropped while protected: the protection stays behind, and continue ends it. */
+	assert_int_equal(gmm_userfault_protect(area.userfault, at(&area, 0), PAGE), 0);
+	assert_int_equal(madvise(area.memory, PAGE, MADV_DONTNEED), 0);
+	start_access(&access, &area, 0, 4);
+	expect_event(&area, 0, GMM_USERFAULT_EVENT_MINOR, WRITE);
+	assert_int_equal(gmm_userfault_continue(area.userfault, at(&area, 0), PAGE, 0, NULL), 0);
+	pthread_join(access.thread, NULL);
+	assert_int_equal(area.memory[5], 4);
+	/* Evicted while protected: missing. */
 	assert_int_equal(gmm_userfault_protect(area.userfault, at(&area, 0), PAGE), 0);
 	assert_int_equal(fallocate(area.file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, PAGE),
 			 0);
-	start_access(&access, &area, 0, 3);
+	start_access(&access, &area, 0, 5);
 	expect_event(&area, 0, GMM_USERFAULT_EVENT_MISSING, WRITE);
-	put_page(&area, 0, 4);
+	put_page(&area, 0, 6);
 	assert_int_equal(gmm_userfault_continue(area.userfault, at(&area, 0), PAGE, 0, NULL), 0);
 	pthread_join(access.thread, NULL);
-	assert_int_equal(area.memory[5], 3);
-	assert_int_equal(area.memory[6], 4);
+	assert_int_equal(area.memory[5], 5);
+	assert_int_equal(area.memory[6], 6);
+	/* Unprotected while not mapped: it stays a minor fault. */
+	assert_int_equal(gmm_userfault_unprotect(area.userfault, at(&area, 1), PAGE, 0), 0);
+	start_access(&access, &area, 1, -1);
+	expect_event(&area, 1, GMM_USERFAULT_EVENT_MINOR, READ);
+	assert_int_equal(gmm_userfault_continue(area.userfault, at(&area, 1), PAGE, 0, NULL), 0);
+	pthread_join(access.thread, NULL);
+	assert_int_equal(access.read, 1);
 	close_area(&area);
+}
+
+static int lack_continue_wp(void **state)
+{
+	lacking = GMM_USERFAULT_CONTINUE_WP;
+	return 0;
+}
+
+static int lack_nothing(void **state)
+{
+	lacking = 0;
+	return 0;
+}
+
+/* As on Linux 5.19 to 6.3, Debian 12's among them. */
+static void test_without_protecting_continue(void **state)
+{
+	struct gmm_userfault *userfault = NULL;
+	char text[GMM_ACCEL_TEXT_BYTES] = "";
+	struct area area;
+
+	open_area(&area, true, GMM_USERFAULT_MISSING | GMM_USERFAULT_MINOR | GMM_USERFAULT_WP);
+	assert_true(can(&area, GMM_USERFAULT_SHARED_WP));
+	assert_false(can(&area, GMM_USERFAULT_CONTINUE_WP));
+	put_page(&area, 0, 1);
+	assert_int_equal(gmm_userfault_continue(area.userfault, at(&area, 0), PAGE,
+						GMM_USERFAULT_PROTECTED, NULL),
+			 -GMM_EINVAL);
+	close_area(&area);
+	test_protect_and_continue_writable(state);
+	test_write_protect(state);
+	assert_int_equal(gmm_userfault_open_lacking(lacking, GMM_USERFAULT_CONTINUE_WP, 0,
+						    &userfault, text),
+			 -GMM_ENOSYS);
+	assert_non_null(strstr(text, "6.4"));
+}
+
+/* Who asks for one half gets the other where the kernel has it: nobody needs to know both names. */
+static void test_protection_comes_whole(void **state)
+{
+	const uint32_t both = GMM_USERFAULT_SHARED_WP | GMM_USERFAULT_CONTINUE_WP;
+	struct gmm_userfault *userfault = NULL;
+	char text[GMM_ACCEL_TEXT_BYTES] = "";
+
+	if (gmm_userfault_open(GMM_USERFAULT_CONTINUE_WP, 0, &userfault, text)) {
+		print_message("%s\n", text);
+		skip();
+	}
+	assert_int_equal(gmm_userfault_abilities(userfault) & both, both);
+	gmm_userfault_close(userfault);
+	assert_int_equal(gmm_userfault_open(0, GMM_USERFAULT_SHARED_WP, &userfault, text), 0);
+	assert_int_equal(gmm_userfault_abilities(userfault) & both, both);
+	gmm_userfault_close(userfault);
+}
+
+/* As before Linux 5.19. */
+static void test_without_shared_protection(void **state)
+{
+	struct gmm_userfault *userfault = NULL;
+	char text[GMM_ACCEL_TEXT_BYTES] = "";
+
+	assert_int_equal(gmm_userfault_open_lacking(GMM_USERFAULT_SHARED_WP, GMM_USERFAULT_SHARED,
+						    GMM_USERFAULT_SHARED_WP, &userfault, text),
+			 0);
+	assert_int_equal(gmm_userfault_abilities(userfault) &
+				 (GMM_USERFAULT_SHARED | GMM_USERFAULT_SHARED_WP |
+				  GMM_USERFAULT_CONTINUE_WP),
+			 GMM_USERFAULT_SHARED);
+	gmm_userfault_close(userfault);
+	assert_int_equal(gmm_userfault_open_lacking(GMM_USERFAULT_SHARED_WP,
+						    GMM_USERFAULT_SHARED_WP, 0, &userfault, text),
+			 -GMM_ENOSYS);
+	assert_non_null(strstr(text, "5.19"));
 }
 
 static void *drop_thread(void *opaque)
@@ -428,6 +564,11 @@ int main(void)
 		cmocka_unit_test(test_minor_continue),
 		cmocka_unit_test(test_write_protect),
 		cmocka_unit_test(test_protect_what_is_not_mapped),
+		cmocka_unit_test(test_protect_and_continue_writable),
+		cmocka_unit_test_setup_teardown(test_without_protecting_continue, lack_continue_wp,
+						lack_nothing),
+		cmocka_unit_test(test_protection_comes_whole),
+		cmocka_unit_test(test_without_shared_protection),
 		cmocka_unit_test(test_foreign_events),
 		cmocka_unit_test(test_refusals),
 	};
