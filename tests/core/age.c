@@ -228,6 +228,36 @@ static int trim(struct race *race)
 	return (int)gmm_resident_trim(race->model->guest, 0);
 }
 
+/* The page is used whenever the hand comes by; when nothing else is left, it goes all the same. */
+static void a_trim_takes_what_is_used_when_there_is_nothing_else(void)
+{
+	struct race trimmer = { 0 };
+	struct gmm_gate gates[6];
+	struct model model;
+	uint32_t i, turn;
+
+	model_init(&model, MODEL_LAZY | MODEL_OWNER);
+	touch(&model, PAGE);
+	for (i = 0; i < 6; i++) {
+		gmm_gate_init(&gates[i], i + 1);
+		gmm_test_hold_step(GMM_STEP_INVALIDATE_REGISTERED, &gates[i]);
+	}
+	trimmer.model = &model;
+	race_start(&trimmer, trim);
+	for (i = 0; i < 6 && !race_is_done(&trimmer); i++) {
+		for (turn = 0; !race_is_done(&trimmer) && !gmm_load_acquire(&gates[i].held); turn++)
+			gmm_cpu_relax(turn);
+		if (!race_is_done(&trimmer))
+			touch(&model, PAGE);
+		gmm_gate_open(&gates[i]);
+	}
+	gmm_equal(race_join(&trimmer), 1);
+	gmm_test_unhold_steps();
+	gmm_ok(i > 1, "it went when it had just been used");
+	gmm_equal(gmm_resident_pages(model.guest), 0);
+	model_fini(&model);
+}
+
 static void one_trims_at_a_time(void)
 {
 	struct race trimmer = { 0 };
@@ -265,6 +295,7 @@ const struct gmm_test_case gmm_test_cases[] = {
 	CASE(what_is_used_survives_a_trim),
 	CASE(a_trim_takes_little_more_than_it_must),
 	CASE(a_guest_of_many_slots_is_trimmed),
+	CASE(a_trim_takes_what_is_used_when_there_is_nothing_else),
 	CASE(one_trims_at_a_time),
 	{ NULL, NULL },
 };

@@ -237,13 +237,13 @@ static void begins_in_a_full_table_hold_and_end_their_own(void)
 	struct gmm_gate first, second;
 	struct gmm_range far;
 	struct scene scene;
-	uint32_t i;
+	uint32_t last = GMM_ACTIVE_RANGES - 1, i;
 
 	begin_scene(&scene);
 	contained.model = overlapping.model = &scene.model;
-	/* One near, and all other entries far away. */
+	/* All entries but the last far away from the last. */
 	for (i = 0; i < GMM_ACTIVE_RANGES; i++) {
-		far = model_frames(i ? 10000 + 1000 * (uint64_t)i : 200, 1);
+		far = model_frames(i < last ? 10000 + 1000 * (uint64_t)i : 200, 1);
 		gmm_equal(gmm_invalidate_begin(scene.model.guest, GMM_RANGE_GFN, &far, 1,
 					       GMM_INVALIDATE_NONBLOCKING, NULL),
 			  0);
@@ -252,9 +252,10 @@ static void begins_in_a_full_table_hold_and_end_their_own(void)
 	gmm_gate_init(&second, 1);
 	gmm_test_hold_step(GMM_STEP_INVALIDATE_REGISTERED, &first);
 	gmm_test_hold_step(GMM_STEP_INVALIDATE_REGISTERED, &second);
-	/* Frame 300 grows the near entry; then an entry becomes free, and frames 290 to 309 take it. */
+	/* Frame 300 grows the last; then an entry becomes free, and frames 290 to 309 take it. */
 	race_start(&contained, begin_only);
 	gmm_gate_wait_held(&first);
+	far = model_frames(10000, 1);
 	gmm_invalidate_end(scene.model.guest, GMM_RANGE_GFN, &far, 1);
 	race_start(&overlapping, begin_twenty);
 	gmm_gate_wait_held(&second);
@@ -265,8 +266,8 @@ static void begins_in_a_full_table_hold_and_end_their_own(void)
 	end_for(&contained);
 	far = model_frames(overlapping.first, 20);
 	gmm_invalidate_end(scene.model.guest, GMM_RANGE_GFN, &far, 1);
-	for (i = 0; i < GMM_ACTIVE_RANGES - 1; i++) {
-		far = model_frames(i ? 10000 + 1000 * (uint64_t)i : 200, 1);
+	for (i = 1; i < GMM_ACTIVE_RANGES; i++) {
+		far = model_frames(i < last ? 10000 + 1000 * (uint64_t)i : 200, 1);
 		gmm_invalidate_end(scene.model.guest, GMM_RANGE_GFN, &far, 1);
 	}
 	gmm_equal(gmm_invalidate_wait(scene.model.guest, GMM_RANGE_GFN, model_frames(0, 99999)), 0);

@@ -97,12 +97,14 @@ static void direct_reader(void *arg)
 	for (i = 0; i < gmm_test_turns(12); i++) {
 		gmm_gpa_t gpa = gmm_test_random(&random) % (SPACE + PAGES) * PAGE;
 		uint64_t *pointer;
+		uint32_t look;
 
 		gmm_section_enter_inline(reader);
 		pointer = gmm_slot_pointer_inline(scene->model.guest, gpa, 8, GMM_ACCESS_READ);
-		if (pointer) {
+		/* Long enough for a removal that does not wait. */
+		for (look = 0; pointer && look < 20; look++) {
 			check_word(gmm_load_relaxed(pointer));
-			check_word(gmm_load_relaxed(pointer));
+			gmm_cpu_relax(look);
 		}
 		gmm_section_exit_inline(reader);
 	}
