@@ -63,6 +63,29 @@ GMM_INLINE bool gmm_cache_is_valid(const struct gmm_cache *cache)
 	return gmm_load_acquire(&cache->hot.valid);
 }
 
+GMM_INLINE uint64_t gmm_cache_page_mask(const struct gmm_cache *cache)
+{
+	return ((uint64_t)1 << cache->guest->hot.page_shift) - 1;
+}
+
+/* Under mutex, or as a hint. */
+GMM_INLINE void *gmm_cache_mapping(const struct gmm_cache *cache)
+{
+	return gmm_load_relaxed(&cache->mapping);
+}
+
+/* Pages first … last are to be resolved again. Under the invalidation's lock. */
+void gmm_cache_set_hits(struct gmm_cache *cache, uint32_t first, uint32_t last);
+
+/* Undoes the mapping. The cache is not valid and no section uses it. Under mutex. */
+void gmm_cache_unmap(struct gmm_cache *cache);
+/* No vCPU uses a frame of it either. Under mutex. */
+void gmm_cache_forget_frames(struct gmm_cache *cache);
+
+/* Under mutex: 0, or an error of gmm_cache_refresh(), or -GMM_EBUSY: somebody changes the range. */
+int gmm_cache_refresh_locked(struct gmm_cache *cache);
+/* Without it: waits for changes. Not in a section. */
+int gmm_cache_refresh_waiting(struct gmm_cache *cache);
 /* Refreshes, but does not wait for a change: -GMM_EBUSY. Not in a section. */
 int gmm_cache_try_refresh(struct gmm_cache *cache);
 /* Sleeps while somebody changes what the cache is over. -GMM_EDEADLK: this thread does. */
