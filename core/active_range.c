@@ -118,27 +118,51 @@ static bool may_be_of(const struct gmm_active_range *active, bool holding, bool 
 	return holding ? active->holding : active->count > active->holding;
 }
 
-struct gmm_active_range *gmm_active_of(struct gmm_invalidation *invalidation,
-				       enum gmm_range_kind kind, uint64_t start, uint64_t last,
-				       bool holding, bool slot)
+static struct gmm_active_range *exact_entry(struct gmm_invalidation *invalidation,
+					    enum gmm_range_kind kind, uint64_t start, uint64_t last)
 {
 	uint32_t i;
 
 	for (i = 0; i < invalidation->active_used[kind] && i < OVERFLOW_ENTRY; i++) {
 		struct gmm_active_range *active = &invalidation->active[kind][i];
 
-		if (active->start == start && active->last == last &&
-		    may_be_of(active, holding, slot))
-			return active;
-	}
-	if (invalidation->active_used[kind] == GMM_ACTIVE_RANGES) {
-		struct gmm_active_range *active = &invalidation->active[kind][OVERFLOW_ENTRY];
-
-		if (active->start <= start && active->last >= last &&
-		    may_be_of(active, holding, slot))
+		if (active->count && active->start == start && active->last == last)
 			return active;
 	}
 	return NULL;
+}
+
+static struct gmm_active_range *overflow_entry(struct gmm_invalidation *invalidation,
+					       enum gmm_range_kind kind, uint64_t start,
+					       uint64_t last)
+{
+	struct gmm_active_range *active = &invalidation->active[kind][OVERFLOW_ENTRY];
+
+	if (invalidation->active_used[kind] < GMM_ACTIVE_RANGES || active->start > start ||
+	    active->last < last)
+		return NULL;
+	return active;
+}
+
+/*
+ * One range may be in both, begun by two threads at different times; either will do for what is
+ * excluded. The exact entry is sure to hold it. If that is another thread's, then ours may be in
+ * the last entry, which keeps the other's count: its owner is not known any more.
+ */
+struct gmm_active_range *gmm_active_of(struct gmm_invalidation *invalidation,
+				       enum gmm_range_kind kind, uint64_t start, uint64_t last,
+				       bool holding, bool slot)
+{
+	struct gmm_active_range *exact = exact_entry(invalidation, kind, start, last);
+	struct gmm_active_range *overflow = overflow_entry(invalidation, kind, start, last);
+
+	if (exact && !may_be_of(exact, holding, slot))
+		exact = NULL;
+	if (overflow && !may_be_of(overflow, holding, slot))
+		overflow = NULL;
+	if (exact && overflow && exact->owner != gmm_thread_self())
+		overflow->owner = 0;
+	return exact ? exact : overflow;
 }
 
 void gmm_active_remove(struct gmm_invalidation *invalidation, enum gmm_range_kind kind,
