@@ -20,7 +20,7 @@ for accel in kvm process; do
 	fi
 done
 memories=(4K 64K 1M 16M 64M)
-residents=(4K 64K 256K 1M 8M)
+residents=(256K 512K 1M 8M)
 rings=(bitmap ring)
 RANDOM=${GMM_DEEP_SEED:-1}
 for ((i = 0; ${#accels[@]} && i < ${GMM_DEEP_RUNS:-100}; i++)); do
