@@ -216,20 +216,21 @@ void gmm_cache_forget_frames(struct gmm_cache *cache)
 }
 
 /*
- * After a failure nothing may look as if it could be used again (P13, P14). Only frames that were
- * hit are forgotten, whose users were waited for: a vCPU may be using the others.
+ * After a failure nothing may look as if it could be used again (P13, P14). Only frames that this
+ * attempt was to resolve are forgotten: their users were waited for when they were hit. A vCPU may
+ * be using the others, and those that were hit since.
  */
 static void purge(struct gmm_cache *cache, const uint64_t *hits)
 {
 	uint32_t page, i;
 
 	gmm_cache_unmap(cache);
+	for (page = first_hit(hits, 0, cache->page_count); page < cache->page_count;
+	     page = first_hit(hits, page + 1, cache->page_count))
+		cache->pfns[page] = GMM_PFN_NONE;
 	gmm_lock_invalidate(&cache->guest->invalidation.lock);
 	for (i = 0; i < GMM_CACHE_HIT_WORDS; i++)
 		cache->hits[i] |= hits[i];
-	for (page = first_hit(cache->hits, 0, cache->page_count); page < cache->page_count;
-	     page = first_hit(cache->hits, page + 1, cache->page_count))
-		cache->pfns[page] = GMM_PFN_NONE;
 	gmm_unlock_invalidate(&cache->guest->invalidation.lock);
 }
 
