@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
 /*
  * The table of ranges that are being changed. Nothing is allocated: every entry but the last holds
- * one exact range and the changes of just that range; the last takes what finds no place, and grows
- * to enclose it. So an end finds its range in the entry of exactly that range, or else in the last.
+ * one exact range and one thread's changes of just that range; the last takes what finds no place,
+ * and grows to enclose it. So an end finds its range in an entry of exactly that range, or else in
+ * the last.
  */
 #include <gmm_port/thread.h>
 
@@ -57,7 +58,7 @@ bool gmm_active_any_own(const struct gmm_invalidation *invalidation)
 	return false;
 }
 
-/* The entry of exactly this range, else a free one, else the last. */
+/* This thread's entry of exactly this range, else a free one, else the last. */
 static struct gmm_active_range *choose(struct gmm_invalidation *invalidation,
 				       enum gmm_range_kind kind, uint64_t start, uint64_t last)
 {
@@ -67,7 +68,8 @@ static struct gmm_active_range *choose(struct gmm_invalidation *invalidation,
 	for (i = 0; i < OVERFLOW_ENTRY; i++) {
 		bool is_used = i < invalidation->active_used[kind] && entries[i].count;
 
-		if (is_used && entries[i].start == start && entries[i].last == last) {
+		if (is_used && entries[i].start == start && entries[i].last == last &&
+		    entries[i].owner == gmm_thread_self()) {
 			chosen = i;
 			break;
 		}
@@ -107,29 +109,13 @@ void gmm_active_add(struct gmm_guest *guest, enum gmm_range_kind kind, uint64_t 
 	invalidation->active_count[kind]++;
 }
 
-/*
- * Changes of one range are alike but for holding faults and being of a slot; an entry without such
- * a change left is that of others.
- */
+/* Whether a change of this sort is counted in the entry. */
 static bool may_be_of(const struct gmm_active_range *active, bool holding, bool slot)
 {
-	if (!active->count || (slot && !active->slots))
-		return false;
-	return holding ? active->holding : active->count > active->holding;
-}
+	uint32_t all = slot ? active->slots : active->count - active->slots;
+	uint32_t held = slot ? active->holding_slots : active->holding - active->holding_slots;
 
-static struct gmm_active_range *exact_entry(struct gmm_invalidation *invalidation,
-					    enum gmm_range_kind kind, uint64_t start, uint64_t last)
-{
-	uint32_t i;
-
-	for (i = 0; i < invalidation->active_used[kind] && i < OVERFLOW_ENTRY; i++) {
-		struct gmm_active_range *active = &invalidation->active[kind][i];
-
-		if (active->count && active->start == start && active->last == last)
-			return active;
-	}
-	return NULL;
+	return active->count && (holding ? held : all > held);
 }
 
 static struct gmm_active_range *overflow_entry(struct gmm_invalidation *invalidation,
@@ -145,24 +131,48 @@ static struct gmm_active_range *overflow_entry(struct gmm_invalidation *invalida
 }
 
 /*
- * One range may be in both, begun by two threads at different times; either will do for what is
- * excluded. The exact entry is sure to hold it. If that is another thread's, then ours may be in
- * the last entry, which keeps the other's count: its owner is not known any more.
+ * Several threads may change one range, in entries of their own and in the last. Any will do for
+ * what is excluded; the own one is right for the owner too. When another's is taken, the own count,
+ * or that of the thread for which this one ends, stays in one of the rest: whose these are is not
+ * known any more.
  */
 struct gmm_active_range *gmm_active_of(struct gmm_invalidation *invalidation,
 				       enum gmm_range_kind kind, uint64_t start, uint64_t last,
 				       bool holding, bool slot)
 {
-	struct gmm_active_range *exact = exact_entry(invalidation, kind, start, last);
 	struct gmm_active_range *overflow = overflow_entry(invalidation, kind, start, last);
+	struct gmm_active_range *found = NULL;
+	uintptr_t self = gmm_thread_self();
+	uint32_t i;
 
-	if (exact && !may_be_of(exact, holding, slot))
-		exact = NULL;
+	for (i = 0; i < invalidation->active_used[kind] && i < OVERFLOW_ENTRY; i++) {
+		struct gmm_active_range *active = &invalidation->active[kind][i];
+
+		if (active->start != start || active->last != last ||
+		    !may_be_of(active, holding, slot))
+			continue;
+		if (active->owner == self)
+			return active;
+		if (found)
+			active->owner = 0;
+		else
+			found = active;
+	}
 	if (overflow && !may_be_of(overflow, holding, slot))
 		overflow = NULL;
-	if (exact && overflow && exact->owner != gmm_thread_self())
+	if (found && overflow)
 		overflow->owner = 0;
-	return exact ? exact : overflow;
+	return found ? found : overflow;
+}
+
+void gmm_active_hold(struct gmm_invalidation *invalidation, enum gmm_range_kind kind,
+		     uint64_t start, uint64_t last, bool slot)
+{
+	struct gmm_active_range *active =
+		gmm_active_of(invalidation, kind, start, last, false, slot);
+
+	active->holding++;
+	active->holding_slots += slot;
 }
 
 void gmm_active_remove(struct gmm_invalidation *invalidation, enum gmm_range_kind kind,
@@ -170,6 +180,7 @@ void gmm_active_remove(struct gmm_invalidation *invalidation, enum gmm_range_kin
 {
 	active->count--;
 	active->holding -= holding;
+	active->holding_slots -= holding && slot;
 	active->slots -= slot;
 	if (!--invalidation->active_count[kind])
 		invalidation->active_used[kind] = 0;

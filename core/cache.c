@@ -76,8 +76,9 @@ static bool would_deadlock(struct gmm_cache *cache)
 }
 
 /*
- * Takes the cache out of everybody's hands: not valid, out of the index, readers gone, vCPUs of its
- * set out of guest mode. Under mutex.
+ * Takes the cache out of everybody's hands: not valid, readers gone, vCPUs of its set out of guest
+ * mode, and only then out of the index: until they are out, who changes the range has to find them.
+ * Under mutex.
  */
 static void unlist(struct gmm_cache *cache)
 {
@@ -91,7 +92,6 @@ static void unlist(struct gmm_cache *cache)
 		return;
 	gmm_lock_invalidate(&guest->invalidation.lock);
 	gmm_store_relaxed(&cache->hot.valid, 0u);
-	gmm_interval_remove(&guest->invalidation.caches[cache->kind], &cache->node);
 	gmm_store_release(&cache->active, 0u);
 	for (i = 0; cache->vcpus && i < words; i++) {
 		kick[i] = cache->vcpus[i];
@@ -104,6 +104,9 @@ static void unlist(struct gmm_cache *cache)
 	gmm_step(GMM_STEP_DEACTIVATE_UNLISTED);
 	gmm_cache_unmap(cache);
 	gmm_cache_forget_frames(cache);
+	gmm_lock_invalidate(&guest->invalidation.lock);
+	gmm_interval_remove(&guest->invalidation.caches[cache->kind], &cache->node);
+	gmm_unlock_invalidate(&guest->invalidation.lock);
 }
 
 /* Puts it into the index with a new target: everything is to be resolved. Under mutex, unlisted. */
@@ -150,6 +153,20 @@ static void retarget_within(struct gmm_cache *cache, uint64_t target, uint64_t l
 	gmm_unlock_invalidate(&guest->invalidation.lock);
 }
 
+/* Whether this thread is changing what the cache is to be over. */
+static bool is_own_change(struct gmm_cache *cache, enum gmm_range_kind kind, uint64_t target,
+			  uint64_t last)
+{
+	struct gmm_guest *guest = cache->guest;
+	uint32_t shift = kind == GMM_RANGE_HVA ? 0 : guest->hot.page_shift;
+	bool own;
+
+	gmm_lock_invalidate(&guest->invalidation.lock);
+	own = gmm_invalidate_find(guest, kind, target >> shift, last >> shift, GMM_CHANGE_OWN);
+	gmm_unlock_invalidate(&guest->invalidation.lock);
+	return own;
+}
+
 static int check_target(struct gmm_cache *cache, enum gmm_range_kind kind, uint64_t target,
 			uint64_t length, uint32_t uses, uint32_t *page_count)
 {
@@ -165,7 +182,7 @@ static int check_target(struct gmm_cache *cache, enum gmm_range_kind kind, uint6
 	pages = (last >> guest->hot.page_shift) - (target >> guest->hot.page_shift) + 1;
 	if (pages > GMM_CACHE_PAGES_MAX)
 		return -GMM_EINVAL;
-	if (would_deadlock(cache))
+	if (would_deadlock(cache) || is_own_change(cache, kind, target, last))
 		return -GMM_EDEADLK;
 	*page_count = (uint32_t)pages;
 	return 0;
@@ -319,14 +336,7 @@ static struct gmm_cache *pin_next(struct gmm_guest *guest, enum gmm_range_kind k
 	return found;
 }
 
-void gmm_cache_pin(struct gmm_cache *cache)
-{
-	gmm_lock_invalidate(&cache->guest->invalidation.lock);
-	cache->pins++;
-	gmm_unlock_invalidate(&cache->guest->invalidation.lock);
-}
-
-void gmm_cache_unpin(struct gmm_cache *cache)
+static void unpin(struct gmm_cache *cache)
 {
 	struct gmm_invalidation *invalidation = &cache->guest->invalidation;
 
@@ -344,10 +354,13 @@ void gmm_caches_drop_mappings(struct gmm_guest *guest, enum gmm_range_kind kind,
 
 	while ((cache = pin_next(guest, kind, &start, last))) {
 		gmm_lock_cache(&cache->mutex);
-		if (!gmm_cache_is_valid(cache))
+		if (!gmm_cache_is_valid(cache)) {
+			/* Another change may have cleared it just now, and be waiting for readers. */
+			gmm_section_domain_wait(&guest->sections);
 			gmm_cache_unmap(cache);
+		}
 		gmm_unlock_cache(&cache->mutex);
-		gmm_cache_unpin(cache);
+		unpin(cache);
 	}
 }
 

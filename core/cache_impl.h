@@ -88,12 +88,6 @@ int gmm_cache_refresh_locked(struct gmm_cache *cache);
 int gmm_cache_refresh_waiting(struct gmm_cache *cache);
 /* Refreshes, but does not wait for a change: -GMM_EBUSY. Not in a section. */
 int gmm_cache_try_refresh(struct gmm_cache *cache);
-/* Sleeps while somebody changes what the cache is over. -GMM_EDEADLK: this thread does. */
-int gmm_cache_wait_change(struct gmm_cache *cache);
-/* Keeps the cache from being freed, without a lock. */
-void gmm_cache_pin(struct gmm_cache *cache);
-void gmm_cache_unpin(struct gmm_cache *cache);
-
 /*
  * Undoes the mappings that caches over [start, last] of `kind` have kept although they are not
  * valid: the memory is about to go. May sleep.

@@ -137,6 +137,13 @@ static uint32_t access_of(const struct gmm_cache *cache, const struct area *area
 	       ((cache->uses & GMM_CACHE_WRITE) && area->writable ? GMM_ACCESS_WRITE : 0);
 }
 
+/* Errors that have a meaning of their own here are none of the memory's. */
+static int memory_error(int error)
+{
+	return error == -GMM_EAGAIN || error == -GMM_EBUSY || error == -GMM_EDEADLK ? -GMM_EIO :
+										      error;
+}
+
 /* Resolves one run of pages, with a reference each. Nothing is kept on failure. */
 static int resolve_run(struct gmm_cache *cache, const struct area *area, uint32_t page,
 		       uint32_t count, bool *changed)
@@ -146,7 +153,8 @@ static int resolve_run(struct gmm_cache *cache, const struct area *area, uint32_
 	uint32_t i;
 	int error;
 
-	error = area->ops->resolve(area->memory, area->memory_page + page, count, access, fresh);
+	error = memory_error(
+		area->ops->resolve(area->memory, area->memory_page + page, count, access, fresh));
 	if (error)
 		return error;
 	for (i = 0; i < count; i++) {
@@ -309,7 +317,8 @@ static int map_frames(struct gmm_cache *cache, const struct area *area, bool cha
 	if (gmm_cache_mapping(cache) || !(cache->uses & GMM_CACHE_HOST))
 		return 0;
 	gmm_step(GMM_STEP_REFRESH_MAP);
-	error = area->ops->map(area->memory, cache->pfns, cache->page_count, access, &mapping);
+	error = memory_error(
+		area->ops->map(area->memory, cache->pfns, cache->page_count, access, &mapping));
 	if (error)
 		return error;
 	gmm_store_relaxed(&cache->mapping, mapping);
@@ -380,17 +389,15 @@ static int continue_attempt(struct gmm_cache *cache, const struct area *area, co
 
 	if (!error && area->slot && !hold_slot(cache, area, &operation))
 		error = -GMM_EAGAIN;
-	if (error) {
-		purge(cache, hits);
-		return error;
+	if (!error) {
+		error = resolve_and_publish(cache, area, hits);
+		if (area->slot)
+			gmm_operation_end(&operation);
+		if (!error || error == -GMM_EAGAIN)
+			return error;
 	}
-	error = resolve_and_publish(cache, area, hits);
-	if (area->slot)
-		gmm_operation_end(&operation);
-	if (!error || error == -GMM_EAGAIN)
-		return error;
 	purge(cache, hits);
-	/* Memory may refuse a page that went after it was made resident. */
+	/* A page may have gone again, or its slot: then this was an error of what there was before. */
 	return was_overtaken(cache) ? -GMM_EAGAIN : error;
 }
 
@@ -452,7 +459,7 @@ int gmm_cache_try_refresh(struct gmm_cache *cache)
 	return error;
 }
 
-int gmm_cache_wait_change(struct gmm_cache *cache)
+static int wait_change(struct gmm_cache *cache)
 {
 	struct gmm_guest *guest = cache->guest;
 	int error = 0;
@@ -471,7 +478,7 @@ int gmm_cache_refresh_waiting(struct gmm_cache *cache)
 	int error;
 
 	while ((error = gmm_cache_try_refresh(cache)) == -GMM_EBUSY) {
-		error = gmm_cache_wait_change(cache);
+		error = wait_change(cache);
 		if (error)
 			return error;
 	}

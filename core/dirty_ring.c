@@ -216,7 +216,7 @@ static uint32_t take_window(struct gmm_dirty_ring *ring, uint32_t end, struct wi
 
 	*window = (struct window){ 0 };
 	gmm_lock_ring(&ring->lock);
-	for (reset = gmm_load_relaxed(&ring->reset); reset != end; reset++) {
+	for (reset = gmm_load_relaxed(&ring->reset); (int32_t)(end - reset) > 0; reset++) {
 		struct gmm_dirty_entry *entry = &ring->entries[reset & (ring->size - 1)];
 
 		if (!(gmm_load_acquire(&entry->flags) & GMM_DIRTY_ENTRY_HARVESTED) ||

@@ -102,10 +102,8 @@ struct gmm_active_range *gmm_invalidate_find(struct gmm_guest *guest, enum gmm_r
 int gmm_invalidate_wait_locked(struct gmm_guest *guest, enum gmm_range_kind kind, uint64_t start,
 			       uint64_t last, enum gmm_change change)
 {
-	struct gmm_active_range *active;
-
-	while ((active = gmm_invalidate_find(guest, kind, start, last, change))) {
-		if (active->owner == gmm_thread_self())
+	while (gmm_invalidate_find(guest, kind, start, last, change)) {
+		if (gmm_active_any_own(&guest->invalidation))
 			return -GMM_EDEADLK;
 		gmm_count(guest, range_waits, 1);
 		gmm_step(GMM_STEP_INVALIDATE_WAIT);
@@ -254,8 +252,7 @@ static void hold_faults(struct gmm_guest *guest, enum gmm_range_kind kind,
 		uint64_t start, last;
 
 		normalize(guest, kind, &ranges[i], &start, &last);
-		gmm_active_of(invalidation, kind, start, last, false, flags & GMM_INVALIDATE_SLOT)
-			->holding++;
+		gmm_active_hold(invalidation, kind, start, last, flags & GMM_INVALIDATE_SLOT);
 		installing |= hold_range(guest, kind, start, last);
 	}
 	/* An installation is short and waits for nobody; who may not sleep leaves it to the next

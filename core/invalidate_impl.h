@@ -21,12 +21,13 @@ struct gmm_slot;
 
 struct gmm_active_range {
 	uint64_t start;
-	uint64_t last;	  /* inclusive, in the unit of the kind */
-	uint32_t count;	  /* changes in it; 0: the entry is free */
-	uint32_t holding; /* of these: faults are held */
-	uint32_t slots;	  /* of these: a slot is changed */
-	bool held;	  /* a fault was held: wake at the end */
-	uintptr_t owner;  /* thread that changes it; 0 when there are several */
+	uint64_t last;		/* inclusive, in the unit of the kind */
+	uint32_t count;		/* changes in it; 0: the entry is free */
+	uint32_t holding;	/* of these: faults are held */
+	uint32_t slots;		/* of count: a slot is changed */
+	uint32_t holding_slots; /* of holding: likewise */
+	bool held;		/* a fault was held: wake at the end */
+	uintptr_t owner;	/* thread that changes it; 0: not known */
 };
 
 struct gmm_invalidation {
@@ -96,6 +97,9 @@ struct gmm_active_range *gmm_active_find(struct gmm_invalidation *invalidation,
 bool gmm_active_any_own(const struct gmm_invalidation *invalidation);
 void gmm_active_add(struct gmm_guest *guest, enum gmm_range_kind kind, uint64_t start,
 		    uint64_t last, bool slot);
+/* Counts a change of the calling thread as one that holds faults now. */
+void gmm_active_hold(struct gmm_invalidation *invalidation, enum gmm_range_kind kind,
+		     uint64_t start, uint64_t last, bool slot);
 /* The entry in which a change is counted, by what it is; NULL: there is none. */
 struct gmm_active_range *gmm_active_of(struct gmm_invalidation *invalidation,
 				       enum gmm_range_kind kind, uint64_t start, uint64_t last,
@@ -110,7 +114,10 @@ void gmm_active_remove(struct gmm_invalidation *invalidation, enum gmm_range_kin
 struct gmm_active_range *gmm_invalidate_find(struct gmm_guest *guest, enum gmm_range_kind kind,
 					     uint64_t start, uint64_t last, enum gmm_change change);
 
-/* Sleeps until there is none. Under the lock, which is dropped meanwhile. -GMM_EDEADLK. */
+/*
+ * Sleeps until there is none. Under the lock, which is dropped meanwhile. -GMM_EDEADLK: it would
+ * sleep, and this thread has a change in progress, for which somebody may be waiting.
+ */
 int gmm_invalidate_wait_locked(struct gmm_guest *guest, enum gmm_range_kind kind, uint64_t start,
 			       uint64_t last, enum gmm_change change)
 	GMM_REQUIRES(gmm_rank_invalidate);

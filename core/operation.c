@@ -57,7 +57,7 @@ int gmm_operation_begin(struct gmm_guest *guest, gmm_gfn_t gfn, uint64_t count,
 			active->held = true;
 		if (wait == GMM_OPERATION_NO_WAIT || wait == GMM_OPERATION_TRY_ALL)
 			break;
-		if (active->owner == gmm_thread_self()) {
+		if (gmm_active_any_own(invalidation)) {
 			error = -GMM_EDEADLK;
 			break;
 		}

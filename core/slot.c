@@ -197,10 +197,13 @@ static void plan_change(struct gmm_guest *guest, struct slot_change *change,
 		if (now)
 			change->frames[change->count++] = frames_of(now->gfn, now->count);
 	}
-	if (now && guest->config.hva_ops)
-		change->addresses =
-			(struct gmm_range){ now->hva,
-					    now->hva + (now->count << guest->hot.page_shift) };
+	if (now && guest->config.hva_ops) {
+		change->addresses.start = now->hva;
+		change->addresses.end = now->hva + (now->count << guest->hot.page_shift);
+		/* At the very end of the addresses: ranges are widened to whole pages. */
+		if (!change->addresses.end)
+			change->addresses.end = ~(uint64_t)0;
+	}
 }
 
 static void wake_vcpus(struct gmm_guest *guest, const struct gmm_slot_config *config)

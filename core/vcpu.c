@@ -61,6 +61,8 @@ int gmm_vcpu_destroy(struct gmm_vcpu *vcpu)
 	struct gmm_guest *guest = vcpu->guest;
 	bool busy;
 
+	if (gmm_section_inside(&guest->sections))
+		return -GMM_EDEADLK;
 	gmm_lock_vcpu_uses(&vcpu->uses_mutex);
 	busy = vcpu->use_count || gmm_load_acquire(&vcpu->mode) != GMM_VCPU_OUTSIDE;
 	gmm_unlock_vcpu_uses(&vcpu->uses_mutex);
@@ -147,9 +149,16 @@ static void end_stay(struct gmm_vcpu *vcpu)
 	}
 }
 
-/* Refreshes what is not valid; *changed is a cache that somebody changes, pinned. */
-static int refresh_uses(struct gmm_vcpu *vcpu, struct gmm_cache **changed)
+/* What a cache was over when it could not be refreshed, because somebody changes that. */
+struct changed {
+	enum gmm_range_kind kind;
+	uint64_t start;
+	uint64_t last;
+};
+
+static int refresh_uses(struct gmm_vcpu *vcpu, struct changed *changed)
 {
+	struct gmm_invalidation *invalidation = &vcpu->guest->invalidation;
 	uint32_t i;
 
 	for (i = 0; i < vcpu->use_count; i++) {
@@ -160,8 +169,10 @@ static int refresh_uses(struct gmm_vcpu *vcpu, struct gmm_cache **changed)
 			continue;
 		error = gmm_cache_try_refresh(cache);
 		if (error == -GMM_EBUSY) {
-			gmm_cache_pin(cache);
-			*changed = cache;
+			gmm_lock_invalidate(&invalidation->lock);
+			*changed = (struct changed){ cache->kind, cache->node.start,
+						     cache->node.last };
+			gmm_unlock_invalidate(&invalidation->lock);
 		}
 		/* A cache without a target gives no frame, so the guest uses none. */
 		if (error && error != -GMM_EINVAL)
@@ -205,36 +216,51 @@ static bool try_enter(struct gmm_vcpu *vcpu)
 	return false;
 }
 
-/* -GMM_EBUSY: *changed, pinned, is to be waited for without the mutex. */
-static int enter_once(struct gmm_vcpu *vcpu, struct gmm_cache **changed)
+/*
+ * One try, with the mutex, which is nobody's between two: 1 when something came between, -GMM_EBUSY
+ * when *changed is to be waited for.
+ */
+static int enter_once(struct gmm_vcpu *vcpu, struct changed *changed)
 {
-	int error = 0;
+	int error;
 
 	gmm_lock_vcpu_uses(&vcpu->uses_mutex);
-	do {
-		if (gmm_load_acquire(&vcpu->requests) || gmm_dirty_ring_full(vcpu))
-			error = -GMM_EAGAIN;
-		else
-			error = refresh_uses(vcpu, changed);
-	} while (!error && !try_enter(vcpu));
+	if (gmm_load_acquire(&vcpu->requests) || gmm_dirty_ring_full(vcpu))
+		error = -GMM_EAGAIN;
+	else
+		error = refresh_uses(vcpu, changed);
+	if (!error && !try_enter(vcpu))
+		error = 1;
 	gmm_unlock_vcpu_uses(&vcpu->uses_mutex);
+	return error;
+}
+
+static int wait_change(struct gmm_guest *guest, const struct changed *changed)
+{
+	int error;
+
+	gmm_lock_invalidate(&guest->invalidation.lock);
+	error = gmm_invalidate_wait_locked(guest, changed->kind, changed->start, changed->last,
+					   GMM_CHANGE_ANY);
+	gmm_unlock_invalidate(&guest->invalidation.lock);
 	return error;
 }
 
 int gmm_vcpu_enter(struct gmm_vcpu *vcpu)
 {
-	struct gmm_cache *changed = NULL;
+	struct changed changed = { 0 };
 	int error;
 
 	gmm_assert(gmm_load_relaxed(&vcpu->mode) == GMM_VCPU_OUTSIDE);
 	if (gmm_section_inside(&vcpu->guest->sections))
 		return -GMM_EDEADLK;
-	while ((error = enter_once(vcpu, &changed)) == -GMM_EBUSY) {
-		error = gmm_cache_wait_change(changed);
-		gmm_cache_unpin(changed);
-		if (error)
-			return error;
-	}
+	do {
+		error = enter_once(vcpu, &changed);
+		if (error == -GMM_EBUSY) {
+			error = wait_change(vcpu->guest, &changed);
+			error = error ? error : 1;
+		}
+	} while (error > 0);
 	return error;
 }
 

@@ -48,9 +48,9 @@ GMM_API int gmm_cache_destroy(struct gmm_cache *cache);
  * translation undone first. The area may cover several pages and slots: slots with different
  * rights, kinds of memory, or frames that cannot be one range are -GMM_EXDEV. -GMM_EINVAL: length
  * 0, too many pages, unknown or no use; -GMM_ERANGE: wraps or beyond the address space;
- * -GMM_EDEADLK: in a section; these four change nothing. After any other error, those of refresh,
- * the cache is active and invalid with the new target, so that a later refresh can succeed. May
- * sleep.
+ * -GMM_EDEADLK: in a section, or over this thread's own change; these four change nothing. After
+ * any other error, those of refresh, the cache is active and invalid with the new target, so that a
+ * later refresh can succeed. May sleep.
  */
 GMM_API int gmm_cache_activate(struct gmm_cache *cache, gmm_gpa_t gpa, uint64_t length,
 			       uint32_t uses);
@@ -68,8 +68,8 @@ GMM_API int gmm_cache_activate_hva(struct gmm_cache *cache, gmm_hva_t hva, uint6
  * keeps the mapping when the frames are the same (W4). Never overtaken: a change between resolving
  * and publishing makes it start again (P2, P3, P31, P35).
  * -GMM_EINVAL: inactive (P10); -GMM_EFAULT: in no slot, or not accessible; -GMM_EXDEV as above;
- * -GMM_EROFS never: see GMM_CACHE_WRITE; -GMM_ENOMEM; -GMM_EIO; -GMM_EDEADLK: in a section, or the
- * range is being changed by this thread. May sleep.
+ * -GMM_EROFS never: see GMM_CACHE_WRITE; -GMM_ENOMEM; -GMM_EIO; -GMM_EDEADLK: in a section, or it
+ * would sleep for a change while this thread has one in progress. May sleep.
  */
 GMM_API int gmm_cache_refresh(struct gmm_cache *cache);
 

@@ -36,7 +36,7 @@ GMM_API int gmm_fault_serve_vcpu(struct gmm_guest *guest, struct gmm_vcpu *vcpu,
  * Makes pages resident without mapping them for vCPUs, as a cache's refresh needs them (W2), or,
  * with GMM_POPULATE_MAP, also maps them (prefetch). Sleeps while somebody else changes a page. For
  * GMM_ACCESS_WRITE the pages count as changed against their source. Errors as for
- * gmm_fault_serve(), and -GMM_EDEADLK in a section or for this thread's own change. May sleep.
+ * gmm_fault_serve(), and -GMM_EDEADLK (error.h). May sleep.
  */
 #define GMM_POPULATE_MAP 1u
 GMM_API int gmm_fault_populate(struct gmm_guest *guest, gmm_gfn_t gfn, uint64_t count,

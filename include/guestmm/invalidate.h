@@ -62,8 +62,8 @@ GMM_API void gmm_invalidate_end(struct gmm_guest *guest, enum gmm_range_kind kin
 				const struct gmm_range *ranges, uint32_t count);
 
 /*
- * Sleeps until no active change overlaps the range. -GMM_EDEADLK: in a section, or the change is
- * this thread's own.
+ * Sleeps until no active change overlaps the range. -GMM_EDEADLK: in a section, or there is one and
+ * this thread has a change in progress.
  */
 GMM_API int gmm_invalidate_wait(struct gmm_guest *guest, enum gmm_range_kind kind,
 				struct gmm_range range);

@@ -29,7 +29,7 @@ typedef void (*gmm_vcpu_kick_fn)(void *opaque, uint32_t id);
 /* -GMM_EINVAL: id not below max_vcpus; -GMM_EEXIST; -GMM_ENOMEM. May sleep. */
 GMM_API int gmm_vcpu_create(struct gmm_guest *guest, uint32_t id, gmm_vcpu_kick_fn kick,
 			    void *opaque, struct gmm_vcpu **vcpu);
-/* -GMM_EBUSY: in guest mode or in the set of a cache. May sleep. */
+/* -GMM_EBUSY: in guest mode or in the set of a cache; -GMM_EDEADLK in a section. May sleep. */
 GMM_API int gmm_vcpu_destroy(struct gmm_vcpu *vcpu);
 
 /*
@@ -37,7 +37,8 @@ GMM_API int gmm_vcpu_destroy(struct gmm_vcpu *vcpu);
  * in guest, then checks again that no request is pending and every cache still is valid; what it
  * finds is repeated, so a stale frame or an unseen request is never taken into the guest. Returns 0
  * in guest mode; -GMM_EAGAIN outside it: a request is pending (take it with
- * gmm_vcpu_take_requests()), or its dirty ring is full; or the error of a refresh, outside. Orders
+ * gmm_vcpu_take_requests()), or its dirty ring is full; -GMM_EDEADLK in a section; or the error of a
+ * refresh, outside. Orders
  * everything that who kicked it did before against everything the guest does. May sleep.
  */
 GMM_API int gmm_vcpu_enter(struct gmm_vcpu *vcpu);
