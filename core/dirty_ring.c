@@ -218,9 +218,11 @@ static uint32_t take_window(struct gmm_dirty_ring *ring, uint32_t end, struct wi
 	gmm_lock_ring(&ring->lock);
 	for (reset = gmm_load_relaxed(&ring->reset); (int32_t)(end - reset) > 0; reset++) {
 		struct gmm_dirty_entry *entry = &ring->entries[reset & (ring->size - 1)];
+		/* Harvested by us, or by an outside consumer, who says so in the flags. */
+		bool harvested = (int32_t)(ring->harvested - reset) > 0 ||
+				 (gmm_load_acquire(&entry->flags) & GMM_DIRTY_ENTRY_HARVESTED);
 
-		if (!(gmm_load_acquire(&entry->flags) & GMM_DIRTY_ENTRY_HARVESTED) ||
-		    !window_add(window, entry->slot, entry->page))
+		if (!harvested || !window_add(window, entry->slot, entry->page))
 			break;
 		gmm_store_release(&entry->flags, 0u);
 		gmm_store_release(&ring->reset, reset + 1);
