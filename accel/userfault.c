@@ -112,8 +112,11 @@ static int refuse(char *text, int error)
 			 "userfaultfd is not allowed for this user: run as root (CAP_SYS_PTRACE), "
 			 "give access to /dev/userfaultfd, or set vm.unprivileged_userfaultfd=1");
 	else
-		snprintf(text, GMM_ACCEL_TEXT_BYTES, "userfaultfd cannot be opened: %s",
-			 strerror(error));
+		snprintf(text, GMM_ACCEL_TEXT_BYTES, "userfaultfd cannot be opened (%s): %s",
+			 strerror(error),
+			 error == EMFILE || error == ENFILE ?
+				 "raise the limit of open files (ulimit -n)" :
+				 "free memory of the host");
 	return error == EMFILE || error == ENFILE || error == ENOMEM ? -GMM_EIO : -GMM_ENOSYS;
 }
 

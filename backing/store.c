@@ -68,10 +68,14 @@ int gmm_store_open(struct gmm_store *store, const char *directory, uint64_t size
 				  "evicted pages: out of memory on the host");
 	store->fd = open_unnamed(directory);
 	if (store->fd < 0) {
+		int error = errno;
+
 		gmm_refuse(text, text_size, -GMM_EIO,
-			   "%s: no file for evicted pages can be made there (%s): set TMPDIR to a "
-			   "directory that is writable",
-			   directory, gmm_errno_text(errno, reason, sizeof(reason)));
+			   "%s: no file for evicted pages can be made there (%s): %s", directory,
+			   gmm_errno_text(error, reason, sizeof(reason)),
+			   error == EMFILE || error == ENFILE ?
+				   "raise ulimit -n, or end other programs" :
+				   "set TMPDIR to a directory that is writable");
 		free(store->directory);
 		return -GMM_EIO;
 	}

@@ -47,9 +47,11 @@ bool gmm_size_parse(const char *text, uint64_t *bytes)
 
 bool gmm_number_parse(const char *text, uint64_t least, uint64_t most, uint64_t *number)
 {
+	/* A leading 0 is no sign of an octal number. */
+	int base = text[0] == '0' && (text[1] == 'x' || text[1] == 'X') ? 16 : 10;
 	const char *rest;
 
-	return parse(text, 0, number, &rest) && !*rest && *number >= least && *number <= most;
+	return parse(text, base, number, &rest) && !*rest && *number >= least && *number <= most;
 }
 
 const char *gmm_size_format(uint64_t bytes, char *text)

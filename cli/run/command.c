@@ -54,6 +54,7 @@ static void finish(struct run *run)
 
 static int run_and_report(struct run *run)
 {
+	run_take_signals();
 	run_report_begin(run);
 	run_hold_start(run);
 	if (!run_vcpus_start(run))

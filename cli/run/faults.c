@@ -93,7 +93,8 @@ int run_faults_start(struct run *run)
 	int error = gmm_fault_service_start(&config, &run->faults);
 
 	if (error)
-		return run_refuse("the fault service cannot be started (%s)",
+		return run_refuse("the fault service cannot be started (%s): raise the limit of "
+				  "open files or threads (ulimit -n, -u)",
 				  run_error_text(error));
 	return 0;
 }

@@ -170,7 +170,7 @@ int run_harvester_create(struct run *run)
 			-GMM_ENOMEM;
 	if (error)
 		return run_refuse("there is no place for harvested pages (%s): set TMPDIR to a "
-				  "directory that you may write to",
+				  "directory that you may write to, or raise ulimit -n",
 				  run_error_text(error));
 	return 0;
 }

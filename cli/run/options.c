@@ -3,18 +3,16 @@
 
 #include <errno.h>
 #include <getopt.h>
-#include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <guestmm/static/step_points.h>
 
 #include "../command.h"
 #include "../size.h"
 #include "guest/abi.h"
+#include "json.h"
 #include "outcome.h"
 
 #define DURATION_MOST_MS ((uint64_t)7 * 24 * 3600 * 1000)
@@ -55,6 +53,28 @@ static const struct option long_options[] = {
 #endif
 	{ NULL, 0, NULL, 0 },
 };
+
+/* By enum. */
+static const char *const memory_words[] = {
+	[GMM_MEMORY_KIND_MEMFD] = "memfd",
+	[GMM_MEMORY_KIND_ANONYMOUS] = "anonymous",
+	NULL,
+};
+static const char *const dirty_words[] = {
+	[GMM_ACCEL_DIRTY_BITMAP] = "bitmap",
+	[GMM_ACCEL_DIRTY_RING] = "ring",
+	NULL,
+};
+
+const char *run_memory_kind_name(const struct run_options *options)
+{
+	return memory_words[options->memory_kind];
+}
+
+const char *run_dirty_name(const struct run_options *options)
+{
+	return dirty_words[options->dirty];
+}
 
 static void print_help(void)
 {
@@ -146,23 +166,21 @@ static int read_accel(const char *text, const struct gmm_accel_ops **accel)
 
 static int read_dirty(const char *text, enum gmm_accel_dirty *dirty)
 {
-	static const char *const words[] = { "bitmap", "ring", NULL };
-	int word = find_word(words, text);
+	int word = find_word(dirty_words, text);
 
 	if (word < 0)
 		return run_refuse("--dirty %s is unknown: give bitmap or ring", text);
-	*dirty = word ? GMM_ACCEL_DIRTY_RING : GMM_ACCEL_DIRTY_BITMAP;
+	*dirty = (enum gmm_accel_dirty)word;
 	return -1;
 }
 
 static int read_memory_kind(const char *text, enum gmm_memory_kind *kind)
 {
-	static const char *const words[] = { "memfd", "anonymous", NULL };
-	int word = find_word(words, text);
+	int word = find_word(memory_words, text);
 
 	if (word < 0)
 		return run_refuse("--memory-kind %s is unknown: give memfd or anonymous", text);
-	*kind = word ? GMM_MEMORY_KIND_ANONYMOUS : GMM_MEMORY_KIND_MEMFD;
+	*kind = (enum gmm_memory_kind)word;
 	return -1;
 }
 
@@ -178,31 +196,18 @@ static int read_protection(const char *option, const char *text, uint32_t *bit)
 	return -1;
 }
 
-/* Found out before the run, not after it. Nothing is created yet. */
-static int check_json(const char *path)
+static int refuse_unknown(char **argv)
 {
-	char *copy = strdup(path);
-	struct stat info;
-	int error = 0;
-
-	if (!copy)
-		return run_refuse("out of memory");
-	if (stat(path, &info) == 0 && !S_ISREG(info.st_mode))
-		error = S_ISDIR(info.st_mode) ? EISDIR : 0;
-	else if (access(dirname(copy), W_OK | X_OK))
-		error = errno;
-	free(copy);
-	if (error)
-		return run_refuse(
-			"--json %s cannot be written (%s): give a file in a directory that you may "
-			"write to",
-			path, strerror(error));
-	return -1;
+	/* Short options may stand together: only getopt knows which one it is. */
+	if (optopt > 0 && optopt < OPTION_HELP)
+		return run_refuse("there is no option '-%c': see `gmm run --help`", optopt);
+	return run_refuse("there is no option '%s': see `gmm run --help`", argv[optind - 1]);
 }
 
 static int read_option(int option, const char *text, struct run_options *options)
 {
 	switch (option) {
+	case 'h':
 	case OPTION_HELP:
 		print_help();
 		return GMM_EXIT_GOOD;
@@ -222,12 +227,13 @@ static int read_option(int option, const char *text, struct run_options *options
 	case OPTION_DURATION:
 		return read_seconds("duration", text, &options->duration_ms);
 	case OPTION_SEED:
-		if (!gmm_number_parse(text, 0, UINT64_MAX, &options->seed))
-			return run_refuse("--seed %s is no number: give 0 to 2^64-1", text);
+		/* JSON libraries have no larger numbers. */
+		if (!gmm_number_parse(text, 0, INT64_MAX, &options->seed))
+			return run_refuse("--seed %s is no number: give 0 to 2^63-1", text);
 		return -1;
 	case OPTION_JSON:
 		options->json = text;
-		return check_json(text);
+		return -1;
 	case OPTION_MEMORY_KIND:
 		return read_memory_kind(text, &options->memory_kind);
 	case OPTION_HANG_AFTER:
@@ -255,13 +261,12 @@ int run_options_parse(int argc, char **argv, struct run_options *options)
 	};
 	optind = 1;
 	opterr = 0;
-	while ((option = getopt_long(argc, argv, ":", long_options, NULL)) != -1) {
+	while ((option = getopt_long(argc, argv, ":h", long_options, NULL)) != -1) {
 		if (option == ':')
 			return run_refuse("%s needs a value: see `gmm run --help`",
 					  argv[optind - 1]);
 		if (option == '?')
-			return run_refuse("there is no option '%s': see `gmm run --help`",
-					  argv[optind - 1]);
+			return refuse_unknown(argv);
 		status = read_option(option, optarg, options);
 		if (status >= 0)
 			return status;
@@ -269,5 +274,7 @@ int run_options_parse(int argc, char **argv, struct run_options *options)
 	if (optind < argc)
 		return run_refuse("'%s' is no option: see `gmm run --help`", argv[optind]);
 	options->hold |= options->leave_out;
+	if (options->json && run_json_check(options->json, options->snapshot))
+		return GMM_EXIT_REFUSED;
 	return -1;
 }

@@ -42,4 +42,8 @@ struct run_options {
  */
 int run_options_parse(int argc, char **argv, struct run_options *options);
 
+/* As they are written on the command line. */
+const char *run_memory_kind_name(const struct run_options *options);
+const char *run_dirty_name(const struct run_options *options);
+
 #endif

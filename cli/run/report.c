@@ -1,29 +1,16 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
 #include "report.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
-
-#include <jansson.h>
 
 #include "../command.h"
 #include "../size.h"
 #include "../terminal.h"
+#include "json.h"
 #include "results.h"
 #include "run.h"
-
-static const char *memory_kind(const struct run *run)
-{
-	return run->options.memory_kind == GMM_MEMORY_KIND_MEMFD ? "memfd" : "anonymous";
-}
-
-static const char *dirty_kind(const struct run *run)
-{
-	return run->options.dirty == GMM_ACCEL_DIRTY_RING ? "ring" : "bitmap";
-}
 
 void run_report_begin(const struct run *run)
 {
@@ -35,9 +22,11 @@ void run_report_begin(const struct run *run)
 	       "%llu\n",
 	       run->ops->name, run->ops->caveat ? " (" : "",
 	       run->ops->caveat ? run->ops->caveat : "", run->ops->caveat ? ")" : "",
-	       run->options.vcpus, gmm_size_format(run->memory_bytes, memory), memory_kind(run),
+	       run->options.vcpus, gmm_size_format(run->memory_bytes, memory),
+	       run_memory_kind_name(&run->options),
 	       run->options.snapshot ? run->options.snapshot : "the generator",
-	       gmm_size_format(run->evictor.limit << RUN_PAGE_SHIFT, resident), dirty_kind(run),
+	       gmm_size_format(run->evictor.limit << RUN_PAGE_SHIFT, resident),
+	       run_dirty_name(&run->options),
 	       gmm_time_format(run->options.duration_ms * 1000000u, time),
 	       (unsigned long long)run->options.seed);
 	fflush(stdout);
@@ -113,79 +102,6 @@ static void print_verdict(const struct run *run)
 		       outcome->abandoned ? ", and it ended early" : "");
 }
 
-static void add_rows(json_t *root, const struct run_results *results)
-{
-	json_t *faults = json_object();
-	uint32_t i;
-
-	for (i = 0; i < sizeof(results->faults) / sizeof(results->faults[0]); i++) {
-		const struct run_fault_row *row = &results->faults[i];
-
-		json_object_set_new(
-			faults, row->name,
-			json_pack("{s:I, s:I, s:I, s:I, s:I}", "served", (json_int_t)row->served,
-				  "held", (json_int_t)row->held, "failed", (json_int_t)row->failed,
-				  "p50_ns", (json_int_t)row->p50, "p99_ns", (json_int_t)row->p99));
-	}
-	json_object_set_new(root, "faults", faults);
-	for (i = 0; i < results->count; i++) {
-		const struct run_row *row = &results->rows[i];
-
-		if (!json_object_get(root, row->group))
-			json_object_set_new(root, row->group, json_object());
-		json_object_set_new(json_object_get(root, row->group), row->name,
-				    json_integer((json_int_t)row->value));
-	}
-}
-
-static json_t *make_json(const struct run *run, const struct run_results *results)
-{
-	const struct run_outcome *outcome = &run->outcome;
-	json_t *lines = json_array();
-	json_t *root;
-	uint32_t i;
-
-	for (i = 0; i < outcome->lines; i++)
-		json_array_append_new(lines, json_string(outcome->line[i]));
-	root = json_pack(
-		"{s:s, s:i, s:I, s:o, s:s, s:s?, s:s?, s:s?, s:I, s:s, s:I, s:i, s:s, s:I}",
-		"version", GMM_VERSION, "status", outcome->status, "losses",
-		(json_int_t)outcome->losses, "lines", lines, "accel", run->ops->name, "caveat",
-		run->ops->caveat, "kvm_reason", *run->accel_reason ? run->accel_reason : NULL,
-		"snapshot", run->options.snapshot, "memory_bytes", (json_int_t)run->memory_bytes,
-		"memory_kind", memory_kind(run), "resident_limit_bytes",
-		(json_int_t)(run->evictor.limit << RUN_PAGE_SHIFT), "vcpu_count",
-		(int)run->options.vcpus, "dirty_log", dirty_kind(run), "seed",
-		(json_int_t)run->options.seed);
-	if (root)
-		add_rows(root, results);
-	return root;
-}
-
-/* Complete or not at all: a reader never sees half of it. */
-static int write_json(const struct run *run, const struct run_results *results)
-{
-	json_t *root = make_json(run, results);
-	char *name = NULL;
-	int error = 0;
-
-	if (!root || asprintf(&name, "%s.%d.tmp", run->options.json, (int)getpid()) < 0) {
-		name = NULL;
-		error = ENOMEM;
-	} else if (json_dump_file(root, name, JSON_INDENT(2)) || rename(name, run->options.json)) {
-		error = errno ? errno : EIO;
-		unlink(name);
-	}
-	json_decref(root);
-	free(name);
-	if (!error)
-		return 0;
-	fprintf(stderr,
-		"gmm run: --json %s cannot be written (%s): free space there, or give another file\n",
-		run->options.json, strerror(error));
-	return -1;
-}
-
 int run_report_end(struct run *run)
 {
 	struct run_results *results = calloc(1, sizeof(*results));
@@ -200,7 +116,7 @@ int run_report_end(struct run *run)
 		run_results_collect(run, results);
 		print_table(results);
 		print_verdict(run);
-		if (run->options.json && write_json(run, results) &&
+		if (run->options.json && run_json_write(run, results) &&
 		    run->outcome.status == GMM_EXIT_GOOD)
 			run->outcome.status = GMM_EXIT_LOST;
 	}

@@ -228,7 +228,9 @@ void *run_harvester_thread(void *opaque);
  */
 int run_harvest(struct run *run, bool last);
 
-/* watch.c: returns when all vCPUs are parked, or must be given up. */
+/* watch.c. From here on a first SIGINT or SIGTERM ends the run in order. */
+void run_take_signals(void);
+/* Returns when all vCPUs are parked, or must be given up. */
 void run_watch(struct run *run);
 
 /* final.c */

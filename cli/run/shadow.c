@@ -29,15 +29,16 @@ int run_shadow_create(const struct gmm_source *source, uint64_t page_count,
 		      struct run_shadow **shadow)
 {
 	struct run_shadow *made = calloc(1, sizeof(*made));
-	int error;
+	int error, open_error;
 
 	if (!made)
 		return -GMM_ENOMEM;
 	made->source = source;
 	made->fd = open_file();
+	open_error = -errno;
 	made->stored = calloc((page_count + 63) / 64, sizeof(*made->stored));
 	if (made->fd < 0 || !made->stored) {
-		error = made->fd < 0 ? -GMM_EIO : -GMM_ENOMEM;
+		error = made->fd < 0 ? open_error : -GMM_ENOMEM;
 		run_shadow_destroy(made);
 		return error;
 	}

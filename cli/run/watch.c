@@ -10,6 +10,8 @@
 
 #define TICK_NS 100000000u
 #define SOURCE_CHECK_TICKS 10u
+/* Two signals of which the second comes sooner are one. */
+#define INSIST_NS 1000000000u
 /* How long vCPUs have to park after they were let go. */
 #define LET_GO_NS 5000000000u
 
@@ -143,17 +145,27 @@ static void give_up(struct run *run)
 		run_die(run);
 }
 
-/* SIGINT and SIGTERM end the run early and in order; the second one of a kind ends the process. */
-static volatile sig_atomic_t interrupted;
+/*
+ * SIGINT and SIGTERM end the run early and in order; one more, later, ends the process. timeout(1)
+ * sends its signal twice, to the process and to its group.
+ */
+static uint64_t interrupted_at; /* ns; atomic; 0: it was not */
 
 static void interrupt(int number)
 {
-	interrupted = 1;
+	uint64_t now = run_now(), first = 0;
+
+	if (__atomic_compare_exchange_n(&interrupted_at, &first, now, false, __ATOMIC_RELAXED,
+					__ATOMIC_RELAXED) ||
+	    now < first + INSIST_NS)
+		return;
+	signal(number, SIG_DFL);
+	raise(number);
 }
 
-static void take_signals(void)
+void run_take_signals(void)
 {
-	struct sigaction action = { .sa_handler = interrupt, .sa_flags = SA_RESETHAND };
+	struct sigaction action = { .sa_handler = interrupt };
 
 	sigemptyset(&action.sa_mask);
 	sigaction(SIGINT, &action, NULL);
@@ -167,8 +179,7 @@ void run_watch(struct run *run)
 
 	run->started_at = run_now();
 	until = run->started_at + run->options.duration_ms * 1000000u;
-	take_signals();
-	while (!run_abandoned(run) && !interrupted && run_now() < until)
+	while (!run_abandoned(run) && !run_load(&interrupted_at) && run_now() < until)
 		tick(&watch, RUN_GOING);
 	run->stopped_at = run_now();
 	run_phase_set(run, RUN_STOPPING);

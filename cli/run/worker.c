@@ -95,8 +95,8 @@ int run_worker_start(struct run *run, struct run_worker *worker, const char *nam
 
 	if (error) {
 		run_abandon(
-			run, GMM_EXIT_LOST,
-			"no thread for %s (%s): end other programs, or raise the limit (ulimit -u)",
+			run, GMM_EXIT_REFUSED,
+			"no thread for %s (%s): end other programs, or raise the limit (ulimit -u, -v)",
 			name, strerror(error));
 		return -1;
 	}
@@ -112,9 +112,9 @@ void run_worker_join(struct run *run, struct run_worker *worker)
 
 	if (!worker->started)
 		return;
-	clock_gettime(CLOCK_REALTIME, &deadline);
+	clock_gettime(CLOCK_MONOTONIC, &deadline);
 	deadline.tv_sec += JOIN_SECONDS;
-	if (pthread_timedjoin_np(worker->thread, NULL, &deadline)) {
+	if (pthread_clockjoin_np(worker->thread, NULL, CLOCK_MONOTONIC, &deadline)) {
 		run_abandon(run, GMM_EXIT_LOST, "the %s thread does not end", worker->name);
 		run_die(run);
 	}

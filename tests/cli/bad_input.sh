@@ -28,14 +28,16 @@ if [ "$(id -u)" -ne 0 ]; then
 elif ! command -v setpriv >/dev/null; then
 	skip 'unreadable' 'setpriv is missing, and root can read everything'
 else
-	# The directory is not searchable for others either, so that it is all the same to them.
+	# Another user reaches neither the build directory, nor this one as it is.
 	status=0
 	chmod 0 good
 	chmod 755 "$scratch"
-	setpriv --reuid=$nobody --regid=$nobody --clear-groups timeout -k 2 10 "$GMM" run \
+	cp -- "$GMM" "$scratch/gmm-for-all"
+	setpriv --reuid=$nobody --regid=$nobody --clear-groups timeout -k 2 10 "$scratch/gmm-for-all" run \
 		--snapshot "$scratch/good" >out 2>err || status=$?
+	rm -- "$scratch/gmm-for-all"
 	if [ "$status" -eq 126 ]; then
-		skip 'unreadable' "the command is not accessible to another user: $GMM"
+		skip 'unreadable' "the command is not accessible to another user in $scratch"
 	elif [ "$status" -eq 2 ] && grep -qF 'no permission to read it' err; then
 		ok 'unreadable'
 	else

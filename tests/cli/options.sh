@@ -18,11 +18,13 @@ prints() {
 
 prints 'help lists the commands' '  run ' --help
 prints 'help of run lists its options' '--resident SIZE' run --help
+prints 'help of run, in short' '--resident SIZE' run -h
 prints 'version' 'gmm ' --version
 
 refused 'no command' '`gmm --help`' 10
 refused 'an unknown command' "no command 'frob'" 10 frob
 refused 'an unknown option' "no option '--frob'" 10 run --frob
+refused 'short options that do not exist' "no option '-x'" 10 run -xy
 refused 'a value that is missing' '--memory needs a value' 10 run --memory
 refused 'an argument too many' "'x' is no option" 10 run x
 refused 'memory of 0 bytes' '--memory 0 is nothing: give at least' 10 run --memory 0
@@ -42,6 +44,12 @@ refused 'an unknown memory kind' 'give memfd or anonymous' 10 run --memory-kind 
 refused 'a duration of 0' '--duration 0 is refused' 10 run --duration 0
 refused 'a duration that is no number' '--duration nan is refused' 10 run --duration nan
 refused 'a seed that is no number' '--seed x is no number' 10 run --seed x
+refused 'a seed beyond 63 bits' 'give 0 to 2^63-1' 10 run --seed 9223372036854775808
+refused 'a JSON file without a name' "--json  cannot be written" 10 run --json ''
 refused 'a JSON file in no directory' 'cannot be written' 10 run --json "$scratch/none/file"
 refused 'a JSON file that is a directory' 'cannot be written' 10 run --json "$scratch"
+head -c 1M /dev/zero >"$scratch/ram"
+ln -s ram "$scratch/link"
+refused 'a JSON file that is the snapshot' 'is the snapshot: give another file' 10 run \
+	--snapshot "$scratch/ram" --json "$scratch/link"
 plan

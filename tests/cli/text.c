@@ -64,6 +64,9 @@ static void test_numbers(void **state)
 	assert_true(number == 64);
 	assert_true(gmm_number_parse("0x10", 1, 64, &number));
 	assert_true(number == 16);
+	assert_true(gmm_number_parse("010", 1, 64, &number));
+	assert_true(number == 10);
+	assert_false(gmm_number_parse("0x", 0, 64, &number));
 	assert_false(gmm_number_parse("65", 1, 64, &number));
 	assert_false(gmm_number_parse("0", 1, 64, &number));
 	assert_false(gmm_number_parse("-1", 0, UINT64_MAX, &number));

@@ -4,7 +4,9 @@
  * permissions of another user. One line that names it and the way out; by default the run goes on
  * without KVM.
  */
+#define _GNU_SOURCE
 #include <errno.h>
+#include <fcntl.h>
 #include <grp.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -45,10 +47,8 @@ static void refuse_userfaultfd(void)
 		_exit(CANNOT_RUN);
 }
 
-static void child(const char *const *arguments, int filtered, int out, int err)
+static void child(int command, const char *const *arguments, int filtered, int out, int err)
 {
-	const char *command = getenv("GMM");
-
 	if (geteuid() == 0 && (setgroups(0, NULL) || setgid(NOBODY) || setuid(NOBODY)))
 		_exit(CANNOT_RUN);
 	setenv("TMPDIR", "/var/tmp", 1);
@@ -57,7 +57,7 @@ static void child(const char *const *arguments, int filtered, int out, int err)
 	dup2(out, STDOUT_FILENO);
 	dup2(err, STDERR_FILENO);
 	alarm(60);
-	execv(command, (char *const *)arguments);
+	fexecve(command, (char *const *)arguments, environ);
 	_exit(CANNOT_RUN);
 }
 
@@ -75,7 +75,7 @@ static void read_back(FILE *file, char *text, size_t size)
 static void run_command(const char *const *arguments, int filtered, struct result *result)
 {
 	FILE *out = tmpfile(), *err = tmpfile();
-	int status;
+	int command, status;
 	pid_t pid;
 
 	assert_non_null(out);
@@ -84,11 +84,15 @@ static void run_command(const char *const *arguments, int filtered, struct resul
 		print_message("GMM is not set: there is no command to run\n");
 		skip();
 	}
+	/* The other user may not be able to reach it by its name. */
+	command = open(getenv("GMM"), O_PATH | O_CLOEXEC);
+	assert_true(command >= 0);
 	pid = fork();
 	assert_true(pid >= 0);
 	if (pid == 0)
-		child(arguments, filtered, fileno(out), fileno(err));
+		child(command, arguments, filtered, fileno(out), fileno(err));
 	assert_int_equal(waitpid(pid, &status, 0), pid);
+	close(command);
 	read_back(out, result->out, sizeof(result->out));
 	read_back(err, result->err, sizeof(result->err));
 	assert_true(WIFEXITED(status));
