@@ -115,7 +115,8 @@ struct gmm_accel_ops {
 	/*
 	 * The host address at which memory for [gpa, gpa + bytes) has to be mapped (MAP_FIXED), or
 	 * NULL when any address will do. The range is reserved address space of the accelerator;
-	 * who mapped memory there gives it back with vcpu_address_release, not with munmap.
+	 * who mapped memory there gives it back with vcpu_address_release, not with munmap. The
+	 * memories of backing/ map themselves there and give it back (gmm_memory_config).
 	 */
 	void *(*vcpu_address)(struct gmm_accel *accel, gmm_gpa_t gpa, uint64_t bytes);
 	void (*vcpu_address_release)(struct gmm_accel *accel, void *address, uint64_t bytes);

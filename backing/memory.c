@@ -215,6 +215,11 @@ static int check_config(const struct gmm_memory_config *config, char *text, size
 			text, text_size, -GMM_EINVAL,
 			"memory of %llu pages: give at least one page and at most 2^47 bytes",
 			(unsigned long long)config->page_count);
+	if ((uintptr_t)config->vcpu_address % (1ul << config->page_shift))
+		return gmm_refuse(
+			text, text_size, -GMM_EINVAL,
+			"memory at %p: give an address that is a multiple of its page size",
+			config->vcpu_address);
 	if (!source->ops)
 		return 0;
 	if (config->kind == GMM_MEMORY_KIND_PLAIN)
@@ -277,11 +282,11 @@ static int make_memfd(struct gmm_memory *memory, char *text, size_t text_size)
 }
 
 /* Huge pages would make neighbours present that nobody filled. */
-static char *map_memory(const struct gmm_memory *memory)
+static char *map_memory(const struct gmm_memory *memory, void *address)
 {
 	int flags = memory->memfd >= 0 ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS;
-	void *mapping = mmap(NULL, gmm_memory_size(memory), PROT_READ | PROT_WRITE,
-			     flags | MAP_NORESERVE, memory->memfd, 0);
+	void *mapping = mmap(address, gmm_memory_size(memory), PROT_READ | PROT_WRITE,
+			     flags | MAP_NORESERVE | (address ? MAP_FIXED : 0), memory->memfd, 0);
 
 	if (mapping == MAP_FAILED)
 		return NULL;
@@ -289,10 +294,12 @@ static char *map_memory(const struct gmm_memory *memory)
 	return mapping;
 }
 
-static int make_mappings(struct gmm_memory *memory, char *text, size_t text_size)
+static int make_mappings(struct gmm_memory *memory, void *vcpu_address, char *text,
+			 size_t text_size)
 {
-	memory->vcpu_mapping = map_memory(memory);
-	memory->engine_mapping = memory->kind == GMM_MEMORY_KIND_MEMFD ? map_memory(memory) :
+	memory->vcpu_mapping = map_memory(memory, vcpu_address);
+	memory->placed = vcpu_address;
+	memory->engine_mapping = memory->kind == GMM_MEMORY_KIND_MEMFD ? map_memory(memory, NULL) :
 									 memory->vcpu_mapping;
 	if (!memory->vcpu_mapping || !memory->engine_mapping)
 		return gmm_refuse(
@@ -314,7 +321,7 @@ static int make_memory(struct gmm_memory *memory, const struct gmm_memory_config
 	if (config->kind != GMM_MEMORY_KIND_ANONYMOUS)
 		err = make_memfd(memory, text, text_size);
 	if (err == 0)
-		err = make_mappings(memory, text, text_size);
+		err = make_mappings(memory, config->vcpu_address, text, text_size);
 	if (err == 0 && lazy)
 		err = gmm_store_open(&memory->store, config->store_directory,
 				     gmm_memory_size(memory), text, text_size);
@@ -369,13 +376,23 @@ static void unmap_if(const volatile void *mapping, uint64_t size)
 		munmap((void *)mapping, size);
 }
 
+static void unmap_vcpu_mapping(const struct gmm_memory *memory)
+{
+	if (!memory->placed)
+		unmap_if(memory->vcpu_mapping, gmm_memory_size(memory));
+	else if (memory->vcpu_mapping)
+		/* In one step, so that nothing else is mapped there meanwhile. */
+		mmap(memory->vcpu_mapping, gmm_memory_size(memory), PROT_NONE,
+		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
+}
+
 void gmm_memory_close(struct gmm_memory *memory)
 {
 	if (!memory)
 		return;
 	if (memory->engine_mapping != memory->vcpu_mapping)
 		unmap_if(memory->engine_mapping, gmm_memory_size(memory));
-	unmap_if(memory->vcpu_mapping, gmm_memory_size(memory));
+	unmap_vcpu_mapping(memory);
 	unmap_if(memory->resident.words, set_bytes(memory));
 	unmap_if(memory->stored.words, set_bytes(memory));
 	unmap_if(memory->page_references, memory->page_count * sizeof(uint32_t));

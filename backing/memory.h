@@ -49,6 +49,12 @@ struct gmm_memory_config {
 	 */
 	struct gmm_source source;
 	/*
+	 * Where the mapping for vCPUs has to be, when not NULL: a part of an address range that the
+	 * caller has reserved (PROT_NONE), such as an accelerator's window. It is reserved again when
+	 * the memory is closed.
+	 */
+	void *vcpu_address;
+	/*
 	 * Lazy kinds: the directory whose file system holds evicted pages, in a file without a
 	 * name. NULL: $TMPDIR, else /var/tmp.
 	 */

@@ -30,6 +30,7 @@ struct gmm_memory {
 	struct gmm_store store; /* fd -1: none */
 	int memfd;		/* -1: none */
 	char *vcpu_mapping;
+	bool placed; /* vcpu_mapping is where the caller had reserved it */
 	char *engine_mapping;
 
 	/* atomic */

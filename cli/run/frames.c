@@ -199,7 +199,7 @@ void run_frames_destroy(struct run *run)
 
 	if (!frames)
 		return;
-	run_memory_destroy(run, &frames->window);
+	run_memory_destroy(&frames->window);
 	if (frames->reserved)
 		munmap(frames->reserved, frames->reserved_bytes);
 	free(frames->frame_of_page);

@@ -14,17 +14,16 @@ struct run_memory {
 	struct gmm_memory *memory; /* NULL: there is none */
 	uint64_t gpa;
 	uint64_t bytes;
-	void *hva;	  /* where vCPUs' accesses arrive */
-	bool mapped_here; /* hva is a mapping of the memfd in the accelerator's window */
+	void *hva; /* where vCPUs' accesses arrive */
 	bool has_slot;
 	uint32_t slot;
 };
 
 /* Both return 0, or the exit status after a line was printed. */
 int run_memory_create(struct run *run, struct run_memory *memory,
-		      const struct gmm_memory_config *config, uint64_t gpa);
+		      const struct gmm_memory_config *wanted, uint64_t gpa);
 int run_memory_add_slot(struct run *run, struct run_memory *memory, uint32_t slot, uint32_t flags);
 void run_memory_remove_slot(struct run *run, struct run_memory *memory);
-void run_memory_destroy(struct run *run, struct run_memory *memory);
+void run_memory_destroy(struct run_memory *memory);
 
 #endif

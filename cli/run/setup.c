@@ -271,9 +271,9 @@ void run_teardown(struct run *run)
 	run_memory_remove_slot(run, &run->snapshot);
 	if (run->guest)
 		gmm_guest_destroy(run->guest);
-	run_memory_destroy(run, &run->program_memory);
+	run_memory_destroy(&run->program_memory);
 	run_frames_destroy(run);
-	run_memory_destroy(run, &run->snapshot);
+	run_memory_destroy(&run->snapshot);
 	if (run->accel)
 		run->ops->destroy(run->accel);
 	if (run->userfault)

@@ -249,6 +249,36 @@ static void foreign_page_with_the_same_contents_is_taken(void **state)
 	assert_memory_equal(anonymous->bytes + 9 * PAGE_SIZE, wanted, PAGE_SIZE);
 }
 
+static void placed_where_the_caller_reserved(void **state)
+{
+	const size_t bytes = (PAGES + 2) << PAGE_SHIFT;
+	int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
+	char *reserved = mmap(NULL, bytes, PROT_NONE, flags, -1, 0);
+	struct gmm_memory *memory;
+	uint32_t kind;
+
+	assert_ptr_not_equal(reserved, MAP_FAILED);
+	for (kind = GMM_MEMORY_KIND_MEMFD; kind <= GMM_MEMORY_KIND_PLAIN; kind++) {
+		struct gmm_memory_config config = config_of((enum gmm_memory_kind)kind);
+
+		config.vcpu_address = reserved + 1;
+		refused(&config, -GMM_EINVAL, "memory at", "a multiple of its page size");
+		config.vcpu_address = reserved + PAGE_SIZE;
+		assert_int_equal(gmm_memory_create(&config, &memory, NULL, 0), 0);
+		assert_ptr_equal(gmm_memory_vcpu_address(memory), config.vcpu_address);
+		gmm_memory_close(memory);
+		/* Nothing else can have been mapped there. */
+		assert_ptr_equal(mmap(reserved, bytes, PROT_NONE, flags | MAP_FIXED_NOREPLACE, -1,
+				      0),
+				 MAP_FAILED);
+		for (size_t page = 0; page < PAGES + 2; page++)
+			assert_ptr_equal(mmap(reserved + (page << PAGE_SHIFT), PAGE_SIZE, PROT_NONE,
+					      flags | MAP_FIXED_NOREPLACE, -1, 0),
+					 MAP_FAILED);
+	}
+	munmap(reserved, bytes);
+}
+
 #define ANONYMOUS_CASE(name) \
 	cmocka_unit_test_setup_teardown(name, anonymous_set_up, anonymous_tear_down)
 
@@ -259,6 +289,7 @@ int main(void)
 		cmocka_unit_test(sources_that_do_not_fit),
 		cmocka_unit_test(bad_store_directories),
 		cmocka_unit_test(large_pages),
+		cmocka_unit_test(placed_where_the_caller_reserved),
 		ANONYMOUS_CASE(unattached_memory_is_not_filled),
 		ANONYMOUS_CASE(memory_registered_without_wp_is_not_filled),
 		ANONYMOUS_CASE(first_writes_are_seen),
@@ -273,7 +304,7 @@ int main(void)
 		close(userfaultfd);
 	} else {
 		printf("# SKIP filling anonymous memory: %s\n", reason);
-		count = 5;
+		count = 6;
 	}
 	return _cmocka_run_group_tests("memories", for_all, count, NULL, NULL);
 }

@@ -66,20 +66,6 @@ static void fault_failed(void *opaque, gmm_gfn_t gfn, uint32_t access, int error
 	__atomic_fetch_add(&whole->failures, 1, __ATOMIC_RELAXED);
 }
 
-/* Maps a memory where the accelerator wants it, when it does. */
-static void place(struct whole *whole, uint32_t slot, gmm_gpa_t gpa)
-{
-	uint64_t bytes = gmm_memory_size(whole->memory[slot]);
-	void *address = whole->ops->vcpu_address(whole->accel, gpa, bytes);
-
-	whole->address[slot] = gmm_memory_vcpu_address(whole->memory[slot]);
-	if (!address)
-		return;
-	whole->address[slot] = mmap(address, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
-				    gmm_memory_fd(whole->memory[slot]), 0);
-	assert_ptr_equal(whole->address[slot], address);
-}
-
 static void add_memory(struct whole *whole, uint32_t slot, enum gmm_memory_kind kind, gmm_gpa_t gpa,
 		       uint64_t pages, uint32_t flags)
 {
@@ -91,9 +77,10 @@ static void add_memory(struct whole *whole, uint32_t slot, enum gmm_memory_kind 
 
 	if (kind != GMM_MEMORY_KIND_PLAIN)
 		config.source = whole->source;
+	config.vcpu_address = whole->ops->vcpu_address(whole->accel, gpa, pages * PAGE);
 	if (gmm_memory_create(&config, &whole->memory[slot], text, sizeof(text)))
 		fail_msg("%s", text);
-	place(whole, slot, gpa);
+	whole->address[slot] = gmm_memory_vcpu_address(whole->memory[slot]);
 	added.hva = (uintptr_t)whole->address[slot];
 	added.memory = whole->memory[slot];
 	added.memory_ops = gmm_memory_ops_of(whole->memory[slot]);
@@ -163,9 +150,6 @@ static void teardown(struct whole *whole)
 	gmm_fault_service_stop(whole->service);
 	for (i = 0; i < SLOTS; i++) {
 		assert_int_equal(gmm_slot_remove(whole->guest, i), 0);
-		if (whole->ops->vcpu_address(whole->accel, 0, 0))
-			whole->ops->vcpu_address_release(whole->accel, whole->address[i],
-							 gmm_memory_size(whole->memory[i]));
 		gmm_memory_attach_userfault(whole->memory[i], -1);
 		gmm_memory_close(whole->memory[i]);
 	}
@@ -347,6 +331,11 @@ static void test_process_memfd(void **state)
 	write_while_evicting(&gmm_accel_process, GMM_MEMORY_KIND_MEMFD, GMM_ACCEL_DIRTY_BITMAP);
 }
 
+static void test_process_anonymous(void **state)
+{
+	write_while_evicting(&gmm_accel_process, GMM_MEMORY_KIND_ANONYMOUS, GMM_ACCEL_DIRTY_BITMAP);
+}
+
 static int lack_continue_wp(void **state)
 {
 	lacking = GMM_USERFAULT_CONTINUE_WP;
@@ -366,10 +355,11 @@ static int lack_nothing(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_process_memfd),	  cmocka_unit_test(test_kvm_memfd),
-		cmocka_unit_test(test_kvm_memfd_ring),	  cmocka_unit_test(test_kvm_anonymous),
-		WITHOUT_CONTINUE_WP(test_process_memfd),  WITHOUT_CONTINUE_WP(test_kvm_memfd),
-		WITHOUT_CONTINUE_WP(test_kvm_memfd_ring), WITHOUT_CONTINUE_WP(test_kvm_anonymous),
+		cmocka_unit_test(test_process_memfd),	 cmocka_unit_test(test_process_anonymous),
+		cmocka_unit_test(test_kvm_memfd),	 cmocka_unit_test(test_kvm_memfd_ring),
+		cmocka_unit_test(test_kvm_anonymous),	 WITHOUT_CONTINUE_WP(test_process_memfd),
+		WITHOUT_CONTINUE_WP(test_kvm_memfd),	 WITHOUT_CONTINUE_WP(test_kvm_memfd_ring),
+		WITHOUT_CONTINUE_WP(test_kvm_anonymous),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -15,7 +15,8 @@
 
 char *scratch_make(void)
 {
-	const char *base = getenv("TMPDIR");
+	/* The runner's, which it removes however the test ends. */
+	const char *base = getenv("GMM_TEST_TMP");
 	char *path = NULL;
 
 	assert_true(asprintf(&path, "%s/gmm-backing-XXXXXX", base && base[0] ? base : "/tmp") > 0);

@@ -60,12 +60,10 @@ for accel in process kvm; do
 	good "$accel: five vCPUs, two of which share a frame page" --accel $accel --vcpus 5
 	good "$accel: one vCPU" --accel $accel --vcpus 1
 	good "$accel: little memory resident" --accel $accel --resident 1M
-	if [ $accel = kvm ]; then
-		good "$accel: anonymous memory" --accel $accel --memory-kind anonymous
-	else
-		refused "$accel: anonymous memory" 'use --accel kvm' 10 run --accel $accel \
-			--memory-kind anonymous
-	fi
+	good "$accel: anonymous memory" --accel $accel --memory-kind anonymous
+	good "$accel: as much resident as there is, and more" --accel $accel --resident 64M
+	good "$accel: as little resident as may be" --accel $accel --resident 256K
+	good "$accel: one page" --accel $accel --memory 4K --vcpus 64
 
 	head -c 3M /dev/urandom >"$scratch/ram"
 	head -c 1M /dev/zero >>"$scratch/ram"
