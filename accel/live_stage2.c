@@ -43,11 +43,6 @@ void gmm_live_stage2_destroy(struct gmm_live_stage2 *live)
 	live->ranges = NULL;
 }
 
-uint32_t gmm_live_stage2_flags(const struct gmm_live_stage2 *live)
-{
-	return abilities(live) & GMM_USERFAULT_CONTINUE_WP ? GMM_STAGE2_MAPS_PROTECTED : 0;
-}
-
 /*
  * What shared lazy memory needs so that no write goes unseen. KVM sees writes, and refuses them, by
  * itself; else the log needs protection, and memory that is only read must never be mapped writable.
@@ -264,8 +259,39 @@ static bool can_protect(const struct gmm_live_stage2 *live, const struct gmm_spa
 	return is_lazy(span->memory_ops) && abilities(live) & need;
 }
 
-int gmm_live_stage2_map(struct gmm_live_stage2 *live, const struct gmm_span *span, uint32_t access)
+static void wake_pages(void *owner, const struct gmm_span *span)
 {
+	struct gmm_live_stage2 *live = owner;
+
+	/* It fails only when nobody can wait there any more: the range is gone. */
+	if (live->userfault)
+		gmm_userfault_wake(live->userfault, span->hva, span_bytes(span));
+}
+
+static int protect_pages(void *owner, const struct gmm_span *span)
+{
+	struct gmm_live_stage2 *live = owner;
+
+	if (!can_protect(live, span))
+		return -GMM_EOPNOTSUPP;
+	return stage2_error(gmm_userfault_protect(live->userfault, span->hva, span_bytes(span)));
+}
+
+static int unprotect_pages(void *owner, const struct gmm_span *span)
+{
+	struct gmm_live_stage2 *live = owner;
+
+	if (!can_protect(live, span)) {
+		wake_pages(live, span);
+		return 0;
+	}
+	return stage2_error(
+		gmm_userfault_unprotect(live->userfault, span->hva, span_bytes(span), 0));
+}
+
+static int map_pages(void *owner, const struct gmm_span *span, uint32_t access)
+{
+	struct gmm_live_stage2 *live = owner;
 	/* The engine asks for read-only mappings where they can be had, or where KVM refuses writes. */
 	bool protect = abilities(live) & GMM_USERFAULT_CONTINUE_WP;
 	bool writable = access & GMM_ACCESS_WRITE;
@@ -277,8 +303,8 @@ int gmm_live_stage2_map(struct gmm_live_stage2 *live, const struct gmm_span *spa
 		return 0;
 	if (!is_shared(span->memory_ops)) {
 		if (writable)
-			return gmm_live_stage2_unprotect(live, span);
-		gmm_live_stage2_wake(live, span);
+			return unprotect_pages(live, span);
+		wake_pages(live, span);
 		return 0;
 	}
 	error = gmm_userfault_continue(live->userfault, span->hva, span_bytes(span), flags,
@@ -289,7 +315,7 @@ int gmm_live_stage2_map(struct gmm_live_stage2 *live, const struct gmm_span *spa
 	return stage2_error(error);
 }
 
-int gmm_live_stage2_unmap(struct gmm_live_stage2 *live, const struct gmm_span *span)
+static int unmap_pages(void *owner, const struct gmm_span *span)
 {
 	if (!is_lazy(span->memory_ops) || !is_shared(span->memory_ops))
 		return -GMM_EOPNOTSUPP;
@@ -297,26 +323,17 @@ int gmm_live_stage2_unmap(struct gmm_live_stage2 *live, const struct gmm_span *s
 											0;
 }
 
-int gmm_live_stage2_protect(struct gmm_live_stage2 *live, const struct gmm_span *span)
+struct gmm_stage2_ops gmm_live_stage2_ops(const struct gmm_live_stage2 *live, const char *name)
 {
-	if (!can_protect(live, span))
-		return -GMM_EOPNOTSUPP;
-	return stage2_error(gmm_userfault_protect(live->userfault, span->hva, span_bytes(span)));
-}
-
-int gmm_live_stage2_unprotect(struct gmm_live_stage2 *live, const struct gmm_span *span)
-{
-	if (!can_protect(live, span)) {
-		gmm_live_stage2_wake(live, span);
-		return 0;
-	}
-	return stage2_error(
-		gmm_userfault_unprotect(live->userfault, span->hva, span_bytes(span), 0));
-}
-
-void gmm_live_stage2_wake(struct gmm_live_stage2 *live, const struct gmm_span *span)
-{
-	/* It fails only when nobody can wait there any more: the range is gone. */
-	if (live->userfault)
-		gmm_userfault_wake(live->userfault, span->hva, span_bytes(span));
+	return (struct gmm_stage2_ops){
+		.version = GMM_STAGE2_OPS_VERSION,
+		.flags = abilities(live) & GMM_USERFAULT_CONTINUE_WP ? GMM_STAGE2_MAPS_PROTECTED :
+								       0,
+		.name = name,
+		.map = map_pages,
+		.unmap = unmap_pages,
+		.protect = protect_pages,
+		.unprotect = unprotect_pages,
+		.wake = wake_pages,
+	};
 }

@@ -41,8 +41,11 @@ int gmm_live_stage2_init(struct gmm_live_stage2 *live, struct gmm_userfault *use
 			 bool logs_writes);
 void gmm_live_stage2_destroy(struct gmm_live_stage2 *live);
 
-/* GMM_STAGE2_* that this machine's userfaultfd gives: MAPS_PROTECTED with CONTINUE_WP. */
-uint32_t gmm_live_stage2_flags(const struct gmm_live_stage2 *live);
+/*
+ * Operations whose owner is `live`: all but slot_change, which the accelerator adds. The flags are
+ * what this machine's userfaultfd gives: MAPS_PROTECTED with CONTINUE_WP.
+ */
+struct gmm_stage2_ops gmm_live_stage2_ops(const struct gmm_live_stage2 *live, const char *name);
 
 /*
  * Follows a slot's change (as gmm_stage2_ops.slot_change): registers and unregisters.
@@ -57,12 +60,5 @@ int gmm_live_stage2_slot_change(struct gmm_live_stage2 *live, const struct gmm_s
 /* Whether `hva` is in a slot; if so its range and frame. Any thread. */
 bool gmm_live_stage2_find(struct gmm_live_stage2 *live, gmm_hva_t hva, struct gmm_live_range *range,
 			  gmm_gfn_t *gfn);
-
-/* The operations of gmm_stage2_ops; see there. */
-int gmm_live_stage2_map(struct gmm_live_stage2 *live, const struct gmm_span *span, uint32_t access);
-int gmm_live_stage2_unmap(struct gmm_live_stage2 *live, const struct gmm_span *span);
-int gmm_live_stage2_protect(struct gmm_live_stage2 *live, const struct gmm_span *span);
-int gmm_live_stage2_unprotect(struct gmm_live_stage2 *live, const struct gmm_span *span);
-void gmm_live_stage2_wake(struct gmm_live_stage2 *live, const struct gmm_span *span);
 
 #endif

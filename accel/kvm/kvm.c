@@ -152,31 +152,6 @@ static int configure(struct gmm_accel *accel, char *text)
 	return 0;
 }
 
-static int map_pages(void *owner, const struct gmm_span *span, uint32_t access)
-{
-	return gmm_live_stage2_map(&((struct gmm_accel *)owner)->live, span, access);
-}
-
-static int unmap_pages(void *owner, const struct gmm_span *span)
-{
-	return gmm_live_stage2_unmap(&((struct gmm_accel *)owner)->live, span);
-}
-
-static int protect_pages(void *owner, const struct gmm_span *span)
-{
-	return gmm_live_stage2_protect(&((struct gmm_accel *)owner)->live, span);
-}
-
-static int unprotect_pages(void *owner, const struct gmm_span *span)
-{
-	return gmm_live_stage2_unprotect(&((struct gmm_accel *)owner)->live, span);
-}
-
-static void wake_pages(void *owner, const struct gmm_span *span)
-{
-	gmm_live_stage2_wake(&((struct gmm_accel *)owner)->live, span);
-}
-
 static void kvm_destroy(struct gmm_accel *accel)
 {
 	if (accel->vm >= 0)
@@ -239,18 +214,10 @@ static int kvm_create(const struct gmm_accel_config *config, struct gmm_accel **
 	made->config = *config;
 	made->kvm = -1;
 	made->vm = -1;
-	made->stage2_ops = (struct gmm_stage2_ops){
-		.version = GMM_STAGE2_OPS_VERSION,
-		.flags = GMM_STAGE2_LOGS_WRITES | gmm_live_stage2_flags(&made->live),
-		.name = "kvm",
-		.map = map_pages,
-		.unmap = unmap_pages,
-		.protect = protect_pages,
-		.unprotect = unprotect_pages,
-		.wake = wake_pages,
-		.collect_dirty = kvm_collect_dirty,
-		.slot_change = kvm_slot_change,
-	};
+	made->stage2_ops = gmm_live_stage2_ops(&made->live, "kvm");
+	made->stage2_ops.flags |= GMM_STAGE2_LOGS_WRITES;
+	made->stage2_ops.collect_dirty = kvm_collect_dirty;
+	made->stage2_ops.slot_change = kvm_slot_change;
 	error = open_vm(made, text);
 	if (error) {
 		kvm_destroy(made);
@@ -263,7 +230,7 @@ static int kvm_create(const struct gmm_accel_config *config, struct gmm_accel **
 static void kvm_stage2(struct gmm_accel *accel, struct gmm_accel_stage2 *stage2)
 {
 	stage2->ops = &accel->stage2_ops;
-	stage2->owner = accel;
+	stage2->owner = &accel->live;
 	stage2->live = &accel->live;
 }
 

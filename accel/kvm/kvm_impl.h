@@ -4,6 +4,7 @@
 #define GMM_ACCEL_KVM_IMPL_H
 
 #include <pthread.h>
+#include <stddef.h>
 #include <sys/types.h>
 
 #include "../accel.h"
@@ -59,6 +60,12 @@ struct gmm_accel_vcpu {
 	/* Atomic. */
 	uint32_t kicked; /* a kick signal was or is being sent and was not taken yet */
 };
+
+/* The second stage's owner is its part that both accelerators have. */
+static inline struct gmm_accel *kvm_accel_of(void *owner)
+{
+	return (struct gmm_accel *)((char *)owner - offsetof(struct gmm_accel, live));
+}
 
 int kvm_slot_change(void *owner, const struct gmm_slot_info *old, const struct gmm_slot_info *now);
 int kvm_collect_dirty(void *owner, const struct gmm_span *span, uint64_t *words);

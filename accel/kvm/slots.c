@@ -172,7 +172,7 @@ static int change(struct gmm_accel *accel, const struct gmm_slot_info *old,
 
 int kvm_slot_change(void *owner, const struct gmm_slot_info *old, const struct gmm_slot_info *now)
 {
-	struct gmm_accel *accel = owner;
+	struct gmm_accel *accel = kvm_accel_of(owner);
 	int error;
 
 	if (now->count && ((now->gfn + now->count) << PAGE_SHIFT) > accel->config.gpa_bytes)
@@ -283,7 +283,7 @@ static int collect(struct gmm_accel *accel, struct kvm_slot *slot, uint64_t firs
 
 int kvm_collect_dirty(void *owner, const struct gmm_span *span, uint64_t *words)
 {
-	struct gmm_accel *accel = owner;
+	struct gmm_accel *accel = kvm_accel_of(owner);
 	struct kvm_slot *slot;
 	uint64_t first;
 	int error = -GMM_EIO;

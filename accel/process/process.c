@@ -7,6 +7,7 @@
  *
  * An access of the program to a GPA in no slot is a SIGSEGV of the process.
  */
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -39,35 +40,11 @@ static int process_probe(char reason[GMM_ACCEL_TEXT_BYTES])
 	return 0;
 }
 
-static int map_pages(void *owner, const struct gmm_span *span, uint32_t access)
-{
-	return gmm_live_stage2_map(&((struct gmm_accel *)owner)->live, span, access);
-}
-
-static int unmap_pages(void *owner, const struct gmm_span *span)
-{
-	return gmm_live_stage2_unmap(&((struct gmm_accel *)owner)->live, span);
-}
-
-static int protect_pages(void *owner, const struct gmm_span *span)
-{
-	return gmm_live_stage2_protect(&((struct gmm_accel *)owner)->live, span);
-}
-
-static int unprotect_pages(void *owner, const struct gmm_span *span)
-{
-	return gmm_live_stage2_unprotect(&((struct gmm_accel *)owner)->live, span);
-}
-
-static void wake_pages(void *owner, const struct gmm_span *span)
-{
-	gmm_live_stage2_wake(&((struct gmm_accel *)owner)->live, span);
-}
-
 static int process_slot_change(void *owner, const struct gmm_slot_info *old,
 			       const struct gmm_slot_info *now)
 {
-	struct gmm_accel *accel = owner;
+	struct gmm_accel *accel =
+		(struct gmm_accel *)((char *)owner - offsetof(struct gmm_accel, live));
 	uint64_t pages = accel->config.gpa_bytes >> PAGE_SHIFT;
 
 	if (now->count) {
@@ -115,17 +92,8 @@ static int process_create(const struct gmm_accel_config *config, struct gmm_acce
 	}
 	made->config = *config;
 	made->window = window;
-	made->stage2_ops = (struct gmm_stage2_ops){
-		.version = GMM_STAGE2_OPS_VERSION,
-		.flags = gmm_live_stage2_flags(&made->live),
-		.name = "process",
-		.map = map_pages,
-		.unmap = unmap_pages,
-		.protect = protect_pages,
-		.unprotect = unprotect_pages,
-		.wake = wake_pages,
-		.slot_change = process_slot_change,
-	};
+	made->stage2_ops = gmm_live_stage2_ops(&made->live, "process");
+	made->stage2_ops.slot_change = process_slot_change;
 	*accel = made;
 	return 0;
 }
@@ -140,7 +108,7 @@ static void process_destroy(struct gmm_accel *accel)
 static void process_stage2(struct gmm_accel *accel, struct gmm_accel_stage2 *stage2)
 {
 	stage2->ops = &accel->stage2_ops;
-	stage2->owner = accel;
+	stage2->owner = &accel->live;
 	stage2->live = &accel->live;
 }
 

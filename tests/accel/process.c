@@ -14,31 +14,11 @@
 		case_##name(&gmm_accel_process); \
 	}
 
-CASE(takes_over_and_verifies)
-CASE(shares_pages_between_vcpus)
-CASE(exchanges_buffers)
-CASE(names_a_lost_write)
-CASE(names_a_changed_untaken_page)
-CASE(names_device_faults)
-CASE(follows_the_frame)
-CASE(asks_when_the_ring_is_full)
-CASE(kick_returns)
-CASE(kick_before_entry)
+PROGRAM_CASES(CASE)
 
 int main(void)
 {
-	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_takes_over_and_verifies),
-		cmocka_unit_test(test_shares_pages_between_vcpus),
-		cmocka_unit_test(test_exchanges_buffers),
-		cmocka_unit_test(test_names_a_lost_write),
-		cmocka_unit_test(test_names_a_changed_untaken_page),
-		cmocka_unit_test(test_names_device_faults),
-		cmocka_unit_test(test_follows_the_frame),
-		cmocka_unit_test(test_asks_when_the_ring_is_full),
-		cmocka_unit_test(test_kick_returns),
-		cmocka_unit_test(test_kick_before_entry),
-	};
+	const struct CMUnitTest tests[] = { PROGRAM_CASES(PROGRAM_CASE_LISTED) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,21 +5,9 @@
 # a guest that goes on.
 set -uo pipefail
 
+source "$GMM_SOURCE/tests/cli/support/tap.bash"
+
 script=$GMM_SOURCE/scripts/linux-snapshot
-scratch=$GMM_TEST_TMP
-number=0
-
-ok() {
-	number=$((number + 1))
-	echo "ok $number - $1"
-}
-
-not_ok() {
-	number=$((number + 1))
-	echo "not ok $number - $1"
-	shift
-	printf '# %s\n' "$@"
-}
 
 # check NAME COMMAND...
 check() {

@@ -5,15 +5,22 @@
 
 #include "accel/accel.h"
 
-void case_takes_over_and_verifies(const struct gmm_accel_ops *ops);
-void case_shares_pages_between_vcpus(const struct gmm_accel_ops *ops);
-void case_exchanges_buffers(const struct gmm_accel_ops *ops);
-void case_names_a_lost_write(const struct gmm_accel_ops *ops);
-void case_names_a_changed_untaken_page(const struct gmm_accel_ops *ops);
-void case_names_device_faults(const struct gmm_accel_ops *ops);
-void case_follows_the_frame(const struct gmm_accel_ops *ops);
-void case_asks_when_the_ring_is_full(const struct gmm_accel_ops *ops);
-void case_kick_returns(const struct gmm_accel_ops *ops);
-void case_kick_before_entry(const struct gmm_accel_ops *ops);
+#define PROGRAM_CASES(CASE)                \
+	CASE(takes_over_and_verifies)      \
+	CASE(shares_pages_between_vcpus)   \
+	CASE(exchanges_buffers)            \
+	CASE(names_a_lost_write)           \
+	CASE(names_a_changed_untaken_page) \
+	CASE(names_device_faults)          \
+	CASE(follows_the_frame)            \
+	CASE(asks_when_the_ring_is_full)   \
+	CASE(kick_returns)                 \
+	CASE(kick_before_entry)
+
+#define PROGRAM_CASE_DECLARED(name) void case_##name(const struct gmm_accel_ops *ops);
+PROGRAM_CASES(PROGRAM_CASE_DECLARED)
+
+/* In a list of cmocka's tests: test_NAME for each, which calls case_NAME. */
+#define PROGRAM_CASE_LISTED(name) cmocka_unit_test(test_##name),
 
 #endif

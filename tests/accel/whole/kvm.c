@@ -24,16 +24,7 @@
 		case_##name(&gmm_accel_kvm);  \
 	}
 
-CASE(takes_over_and_verifies)
-CASE(shares_pages_between_vcpus)
-CASE(exchanges_buffers)
-CASE(names_a_lost_write)
-CASE(names_a_changed_untaken_page)
-CASE(names_device_faults)
-CASE(follows_the_frame)
-CASE(asks_when_the_ring_is_full)
-CASE(kick_returns)
-CASE(kick_before_entry)
+PROGRAM_CASES(CASE)
 
 static void setup(struct plain_guest *guest, enum gmm_accel_dirty dirty, uint64_t pages)
 {
@@ -455,17 +446,7 @@ static void test_bad_configurations(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_takes_over_and_verifies),
-		cmocka_unit_test(test_shares_pages_between_vcpus),
-		cmocka_unit_test(test_exchanges_buffers),
-		cmocka_unit_test(test_names_a_lost_write),
-		cmocka_unit_test(test_names_a_changed_untaken_page),
-		cmocka_unit_test(test_names_device_faults),
-		cmocka_unit_test(test_follows_the_frame),
-		cmocka_unit_test(test_asks_when_the_ring_is_full),
-		cmocka_unit_test(test_kick_returns),
-		cmocka_unit_test(test_kick_before_entry),
-		cmocka_unit_test(test_kick_storm),
+		PROGRAM_CASES(PROGRAM_CASE_LISTED) cmocka_unit_test(test_kick_storm),
 		cmocka_unit_test(test_dirty_log),
 		cmocka_unit_test(test_dirty_ring),
 		cmocka_unit_test(test_dirty_ring_full),

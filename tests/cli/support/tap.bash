@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only
 #
-# Sourced by the scripts of this room: TAP, and ways to run the command. $GMM and $GMM_TEST_TMP come
+# Sourced by the scripts of this room and of tests/scripts: TAP, and ways to run the command. $GMM and $GMM_TEST_TMP come
 # from the runner.
 
 : "${GMM:?is the command}" "${GMM_TEST_TMP:?is an empty directory}"
