@@ -90,8 +90,13 @@ struct crossing {
 	uint32_t before; /* who meets */
 	uint32_t after;
 	uint32_t missed; /* rounds in which neither saw the other's store */
+	uint32_t last;	 /* no round after this one; written between the two meetings */
 	bool by_section;
+	uint64_t until; /* ns */
 };
+
+/* Where threads seldom run at once the rounds are slow: fewer will do. */
+#define CROSSING_NS 5000000000ull
 
 static void cross_once(struct crossing *crossing, uint32_t own, uint32_t round)
 {
@@ -104,6 +109,8 @@ static void cross_once(struct crossing *crossing, uint32_t own, uint32_t round)
 	else
 		gmm_section_light_barrier(false);
 	gmm_store_relaxed(&crossing->seen[own], gmm_load_relaxed(&crossing->store[!own]));
+	if (own && gmm_time_ns() > crossing->until)
+		gmm_store_relaxed(&crossing->last, round);
 	meet(&crossing->after, round);
 	if (own && gmm_load_relaxed(&crossing->seen[0]) <= round &&
 	    gmm_load_relaxed(&crossing->seen[1]) <= round)
@@ -115,7 +122,7 @@ static void cross(struct crossing *crossing, uint32_t own)
 	uint32_t turns = gmm_test_turns(TURNS);
 	uint32_t round;
 
-	for (round = 0; round < turns; round++)
+	for (round = 0; round < turns && round <= gmm_load_relaxed(&crossing->last); round++)
 		cross_once(crossing, own, round);
 }
 
@@ -126,7 +133,11 @@ static void cross_other(void *arg)
 
 static void cross_both(bool by_section)
 {
-	struct crossing crossing = { .by_section = by_section };
+	struct crossing crossing = {
+		.by_section = by_section,
+		.last = ~0u,
+		.until = gmm_time_ns() + CROSSING_NS,
+	};
 	struct gmm_test_thread other;
 
 	gmm_test_thread_start(&other, cross_other, &crossing);
