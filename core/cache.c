@@ -320,8 +320,7 @@ static struct gmm_cache *pin_next(struct gmm_guest *guest, enum gmm_range_kind k
 	struct gmm_interval *node;
 
 	gmm_lock_invalidate(&guest->invalidation.lock);
-	gmm_interval_for_each(node, &guest->invalidation.caches[kind], *start, last)
-	{
+	gmm_interval_for_each(node, &guest->invalidation.caches[kind], *start, last) {
 		struct gmm_cache *cache = gmm_container_of(node, struct gmm_cache, node);
 
 		if (gmm_cache_is_valid(cache) || !gmm_cache_mapping(cache))

@@ -76,8 +76,10 @@ static int describe_gfn(struct gmm_cache *cache, struct area *area)
 	return 0;
 }
 
-/* An HVA has no slot (1.6 of the contract): nothing is logged, even when it lies in the range of
- * one. */
+/*
+ * An HVA has no slot (1.6 of the contract): nothing is logged, even when it lies in the range of
+ * one.
+ */
 static int describe_hva(struct gmm_cache *cache, struct area *area)
 {
 	struct gmm_guest *guest = cache->guest;

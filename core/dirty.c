@@ -104,8 +104,7 @@ void gmm_dirty_mark(struct gmm_guest *guest, gmm_gfn_t gfn, uint64_t count)
 	if (!count || last < gfn)
 		return;
 	gmm_lock_invalidate(&guest->invalidation.lock);
-	gmm_interval_for_each(node, &guest->slots.by_gfn, gfn, last)
-	{
+	gmm_interval_for_each(node, &guest->slots.by_gfn, gfn, last) {
 		struct gmm_slot *slot = gmm_container_of(node, struct gmm_slot, by_gfn);
 		gmm_gfn_t first = gfn > node->start ? gfn : node->start;
 		gmm_gfn_t end = last < node->last ? last : node->last;
@@ -151,8 +150,10 @@ int gmm_operation_begin_slot(struct gmm_guest *guest, uint32_t id, uint64_t firs
 	}
 }
 
-/* Resident memory has no page states to own: translation and mark change in the lock in which
- * faults set both. */
+/*
+ * Resident memory has no page states to own: translation and mark change in the lock in which
+ * faults set both.
+ */
 static int clean_entries(void *context, gmm_gfn_t gfn, uint64_t *entries, uint32_t count)
 {
 	uint32_t i;
@@ -218,8 +219,10 @@ int gmm_dirty_protect(struct gmm_operation *operation, gmm_gfn_t gfn, uint64_t c
 	return error;
 }
 
-/* Moves the owner's bits into the slot's; `scratch` has room for the range and is left in any
- * state. */
+/*
+ * Moves the owner's bits into the slot's; `scratch` has room for the range and is left in any
+ * state.
+ */
 static int collect(struct gmm_operation *operation, uint64_t first, uint64_t *scratch)
 {
 	struct gmm_guest *guest = operation->guest;
@@ -241,8 +244,10 @@ static int collect(struct gmm_operation *operation, uint64_t first, uint64_t *sc
 	return error ? -GMM_EIO : 0;
 }
 
-/* Takes all bits of a group of 64 words at most. A summary bit may stay without its word, never the
- * other way. */
+/*
+ * Takes all bits of a group of 64 words at most. A summary bit may stay without its word, never the
+ * other way.
+ */
 static uint64_t take_group(struct gmm_dirty_map *map, uint64_t word, uint64_t end, uint64_t first,
 			   uint64_t count, uint64_t *bitmap)
 {

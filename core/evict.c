@@ -292,8 +292,7 @@ static bool next_stretch(struct gmm_guest *guest, gmm_gfn_t *gfn, uint64_t *coun
 	bool found = false;
 
 	gmm_lock_invalidate(&guest->invalidation.lock);
-	gmm_interval_for_each(node, &guest->slots.by_gfn, *gfn, ~(uint64_t)0)
-	{
+	gmm_interval_for_each(node, &guest->slots.by_gfn, *gfn, ~(uint64_t)0) {
 		struct gmm_slot *slot = gmm_container_of(node, struct gmm_slot, by_gfn);
 
 		if (!(slot->config.memory_ops->flags & GMM_MEMORY_EVICTABLE))

@@ -128,7 +128,7 @@ static int map(struct fault *fault)
 
 	if (access & GMM_ACCESS_WRITE) {
 		now |= GMM_PAGE_WRITABLE | GMM_PAGE_CHANGED | GMM_PAGE_DIRTY;
-		if (!ops || !(ops->flags & GMM_STAGE2_LOGS_WRITES))
+		if (logs_writes(fault))
 			mark_dirty(fault);
 	}
 	if (!gmm_operation_install(&fault->operation)) {

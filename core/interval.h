@@ -31,7 +31,8 @@ void gmm_interval_tree_init(struct gmm_interval_tree *tree);
 void gmm_interval_insert(struct gmm_interval_tree *tree, struct gmm_interval *node);
 void gmm_interval_remove(struct gmm_interval_tree *tree, struct gmm_interval *node);
 
-/* The overlapping node with the smallest start, and the next after `node`; NULL when there is none.
+/*
+ * The overlapping node with the smallest start, and the next after `node`; NULL when there is none.
  */
 struct gmm_interval *gmm_interval_first(struct gmm_interval_tree *tree, uint64_t start,
 					uint64_t last);

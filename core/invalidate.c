@@ -62,6 +62,19 @@ void gmm_invalidate_convert(const struct gmm_guest *guest, const struct gmm_slot
 	}
 }
 
+/* The frames of a slot that lie in [start, last] of either kind. */
+static void frames_within(const struct gmm_guest *guest, const struct gmm_slot *slot,
+			  enum gmm_range_kind kind, uint64_t start, uint64_t last, gmm_gfn_t *first,
+			  gmm_gfn_t *end)
+{
+	if (kind == GMM_RANGE_HVA) {
+		gmm_invalidate_convert(guest, slot, kind, start, last, first, end);
+		return;
+	}
+	*first = start > slot->by_gfn.start ? start : slot->by_gfn.start;
+	*end = last < slot->by_gfn.last ? last : slot->by_gfn.last;
+}
+
 /* [start, last] of a public range, in whole pages. */
 static void normalize(const struct gmm_guest *guest, enum gmm_range_kind kind,
 		      const struct gmm_range *range, uint64_t *start, uint64_t *last)
@@ -86,8 +99,7 @@ struct gmm_active_range *gmm_invalidate_find(struct gmm_guest *guest, enum gmm_r
 
 	if (found || !invalidation->active_count[other])
 		return found;
-	gmm_interval_for_each(node, slots_by(guest, kind), start, last)
-	{
+	gmm_interval_for_each(node, slots_by(guest, kind), start, last) {
 		uint64_t other_start, other_last;
 
 		gmm_invalidate_convert(guest, slot_of_node(node, kind), kind, start, last,
@@ -142,8 +154,7 @@ static void clear_caches(struct begin_context *context, enum gmm_range_kind kind
 	struct gmm_interval *node;
 	uint64_t visited = tree->visited;
 
-	gmm_interval_for_each(node, tree, start, last)
-	{
+	gmm_interval_for_each(node, tree, start, last) {
 		struct gmm_cache *cache = gmm_container_of(node, struct gmm_cache, node);
 
 		if (gmm_cache_hit(cache, page_shift, words, start, last, context->kick))
@@ -161,23 +172,15 @@ static void clear_range(struct begin_context *context, enum gmm_range_kind kind,
 	struct gmm_interval *node;
 
 	clear_caches(context, kind, start, last);
-	gmm_interval_for_each(node, slots_by(guest, kind), start, last)
-	{
+	gmm_interval_for_each(node, slots_by(guest, kind), start, last) {
 		struct gmm_slot *slot = slot_of_node(node, kind);
 		uint64_t other_start, other_last;
-		gmm_gfn_t gfn;
-		uint64_t count;
+		gmm_gfn_t first, end;
 
 		gmm_invalidate_convert(guest, slot, kind, start, last, &other_start, &other_last);
 		clear_caches(context, other, other_start, other_last);
-		if (kind == GMM_RANGE_HVA) {
-			gfn = other_start;
-			count = other_last - other_start + 1;
-		} else {
-			gfn = start > slot->by_gfn.start ? start : slot->by_gfn.start;
-			count = (last < slot->by_gfn.last ? last : slot->by_gfn.last) - gfn + 1;
-		}
-		gmm_slot_table_hide(guest, slot, gfn, count);
+		frames_within(guest, slot, kind, start, last, &first, &end);
+		gmm_slot_table_hide(guest, slot, first, end - first + 1);
 	}
 }
 
@@ -190,8 +193,7 @@ static bool overtake_operations(struct gmm_guest *guest, gmm_gfn_t start, gmm_gf
 	struct gmm_interval *node;
 	bool installing = false;
 
-	gmm_interval_for_each(node, &guest->invalidation.operations, start, last)
-	{
+	gmm_interval_for_each(node, &guest->invalidation.operations, start, last) {
 		struct gmm_operation *operation =
 			gmm_container_of(node, struct gmm_operation, node);
 
@@ -219,23 +221,32 @@ static bool hold_range(struct gmm_guest *guest, enum gmm_range_kind kind, uint64
 
 	if (kind == GMM_RANGE_GFN)
 		installing = overtake_operations(guest, start, last);
-	gmm_interval_for_each(node, slots_by(guest, kind), start, last)
-	{
+	gmm_interval_for_each(node, slots_by(guest, kind), start, last) {
 		struct gmm_slot *slot = slot_of_node(node, kind);
-		uint64_t other_start, other_last, first, end;
+		gmm_gfn_t first, end;
 
-		gmm_invalidate_convert(guest, slot, kind, start, last, &other_start, &other_last);
-		if (kind == GMM_RANGE_HVA) {
-			first = other_start;
-			end = other_last;
+		frames_within(guest, slot, kind, start, last, &first, &end);
+		if (kind == GMM_RANGE_HVA)
 			installing |= overtake_operations(guest, first, end);
-		} else {
-			first = start > slot->by_gfn.start ? start : slot->by_gfn.start;
-			end = last < slot->by_gfn.last ? last : slot->by_gfn.last;
-		}
 		if (!gmm_slot_is_lazy(slot))
 			gmm_stage2_visit(&guest->stage2, first, end - first + 1, drop_entries,
 					 NULL);
+	}
+	return installing;
+}
+
+/* Whether a translation of one of the ranges is being installed. */
+static bool hold_ranges(struct gmm_guest *guest, enum gmm_range_kind kind,
+			const struct gmm_range *ranges, uint32_t count)
+{
+	bool installing = false;
+	uint32_t i;
+
+	for (i = 0; i < count; i++) {
+		uint64_t start, last;
+
+		normalize(guest, kind, &ranges[i], &start, &last);
+		installing |= hold_range(guest, kind, start, last);
 	}
 	return installing;
 }
@@ -244,7 +255,6 @@ static void hold_faults(struct gmm_guest *guest, enum gmm_range_kind kind,
 			const struct gmm_range *ranges, uint32_t count, uint32_t flags)
 {
 	struct gmm_invalidation *invalidation = &guest->invalidation;
-	bool installing = false;
 	uint32_t i;
 
 	gmm_lock_invalidate(&invalidation->lock);
@@ -253,23 +263,15 @@ static void hold_faults(struct gmm_guest *guest, enum gmm_range_kind kind,
 
 		normalize(guest, kind, &ranges[i], &start, &last);
 		gmm_active_hold(invalidation, kind, start, last, flags & GMM_INVALIDATE_SLOT);
-		installing |= hold_range(guest, kind, start, last);
 	}
-	/* An installation is short and waits for nobody; who may not sleep leaves it to the next
-	 * fault. */
-	while (installing && !(flags & GMM_INVALIDATE_NONBLOCKING)) {
-		installing = false;
-		for (i = 0; i < count; i++) {
-			uint64_t start, last;
-
-			normalize(guest, kind, &ranges[i], &start, &last);
-			installing |= hold_range(guest, kind, start, last);
-		}
-		if (installing) {
-			invalidation->drainers++;
-			gmm_waitqueue_wait(&invalidation->ended, &invalidation->lock);
-			invalidation->drainers--;
-		}
+	/*
+	 * An installation is short and waits for nobody; one that who may not sleep leaves behind
+	 * undoes itself.
+	 */
+	while (hold_ranges(guest, kind, ranges, count) && !(flags & GMM_INVALIDATE_NONBLOCKING)) {
+		invalidation->drainers++;
+		gmm_waitqueue_wait(&invalidation->ended, &invalidation->lock);
+		invalidation->drainers--;
 	}
 	gmm_unlock_invalidate(&invalidation->lock);
 }
@@ -416,12 +418,9 @@ static void wake_held(struct gmm_guest *guest, enum gmm_range_kind kind, uint64_
 		node = gmm_interval_first(slots_by(guest, kind), start, last);
 		if (node) {
 			struct gmm_slot *slot = slot_of_node(node, kind);
-			uint64_t first = start > node->start ? start : node->start;
-			uint64_t end = last < node->last ? last : node->last;
+			gmm_gfn_t first, end;
 
-			if (kind == GMM_RANGE_HVA)
-				gmm_invalidate_convert(guest, slot, kind, start, last, &first,
-						       &end);
+			frames_within(guest, slot, kind, start, last, &first, &end);
 			span = gmm_slot_span(guest, slot, first, end - first + 1);
 			start = node->last + 1;
 		}
@@ -437,17 +436,11 @@ static void show_range(struct gmm_guest *guest, enum gmm_range_kind kind, uint64
 {
 	struct gmm_interval *node;
 
-	gmm_interval_for_each(node, slots_by(guest, kind), start, last)
-	{
+	gmm_interval_for_each(node, slots_by(guest, kind), start, last) {
 		struct gmm_slot *slot = slot_of_node(node, kind);
-		uint64_t first = start, end = last;
+		gmm_gfn_t first, end;
 
-		if (kind == GMM_RANGE_HVA)
-			gmm_invalidate_convert(guest, slot, kind, start, last, &first, &end);
-		if (first < slot->by_gfn.start)
-			first = slot->by_gfn.start;
-		if (end > slot->by_gfn.last)
-			end = slot->by_gfn.last;
+		frames_within(guest, slot, kind, start, last, &first, &end);
 		gmm_slot_table_show(guest, slot, first, end - first + 1);
 	}
 }

@@ -147,7 +147,8 @@ bool gmm_operation_install(struct gmm_operation *operation)
 	may = !operation->overtaken || gmm_leaves_out(guest, GMM_LEAVE_OUT_RETRY);
 	operation->installing = may;
 	if (!may) {
-		/* The change may be over: then the vCPU is let go at once by who releases the page.
+		/*
+		 * The change may be over: then the vCPU is let go at once by who releases the page.
 		 */
 		active = gmm_invalidate_find(guest, GMM_RANGE_GFN, operation->node.start,
 					     operation->node.last, GMM_CHANGE_HOLDING);
@@ -176,10 +177,9 @@ static bool any_operation(struct gmm_invalidation *invalidation, gmm_gfn_t start
 {
 	struct gmm_interval *node;
 
-	gmm_interval_for_each(
-		node, &invalidation->operations, start,
-		last) if (all ||
-			  gmm_container_of(node, struct gmm_operation, node)->may_wait) return true;
+	gmm_interval_for_each(node, &invalidation->operations, start, last)
+		if (all || gmm_container_of(node, struct gmm_operation, node)->may_wait)
+			return true;
 	return false;
 }
 

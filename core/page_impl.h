@@ -22,7 +22,8 @@ struct gmm_page_run {
 	uint64_t values[GMM_RUN_PAGES];
 };
 
-/* Sets BUSY on one entry if it has not been set. Returns the value before; BUSY in it: not claimed.
+/*
+ * Sets BUSY on one entry if it has not been set. Returns the value before; BUSY in it: not claimed.
  */
 uint64_t gmm_page_try_claim(uint64_t *entry);
 

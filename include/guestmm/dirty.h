@@ -59,8 +59,10 @@ struct gmm_dirty_entry {
 #define GMM_DIRTY_RING_MIN 128u
 #define GMM_DIRTY_RING_MAX 65536u
 
-/* Gives the vCPU a ring of `entries` (a power of two, MIN … MAX). -GMM_EINVAL, -GMM_EEXIST,
- * -GMM_ENOMEM. */
+/*
+ * Gives the vCPU a ring of `entries` (a power of two, MIN … MAX). -GMM_EINVAL, -GMM_EEXIST,
+ * -GMM_ENOMEM.
+ */
 GMM_API int gmm_dirty_ring_create(struct gmm_vcpu *vcpu, uint32_t entries);
 /* The shared entries, to be read by a harvester that is another program. Any context. */
 GMM_API struct gmm_dirty_entry *gmm_dirty_ring_entries(struct gmm_vcpu *vcpu);

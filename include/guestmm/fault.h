@@ -27,8 +27,10 @@ extern "C" {
  */
 GMM_API int gmm_fault_serve(struct gmm_guest *guest, gmm_gfn_t gfn, uint32_t access);
 
-/* The same when it is known whose fault it is: a write under a log goes to that vCPU's ring, if it
- * has one. */
+/*
+ * The same when it is known whose fault it is: a write under a log goes to that vCPU's ring, if it
+ * has one.
+ */
 GMM_API int gmm_fault_serve_vcpu(struct gmm_guest *guest, struct gmm_vcpu *vcpu, gmm_gfn_t gfn,
 				 uint32_t access);
 

@@ -66,7 +66,8 @@ struct gmm_memory_ops {
 	 * vCPUs. -GMM_EIO (the source failed), -GMM_ENOMEM (the host has no memory).
 	 */
 	int (*fill)(void *memory, uint64_t page, uint32_t count, enum gmm_page_origin origin);
-	/* Saves resident pages so that fill(GMM_ORIGIN_STORE) brings them back. Nobody writes them.
+	/*
+	 * Saves resident pages so that fill(GMM_ORIGIN_STORE) brings them back. Nobody writes them.
 	 */
 	int (*write_out)(void *memory, uint64_t page, uint32_t count);
 	/* Frees resident pages' frames; their contents are gone. */

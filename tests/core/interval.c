@@ -28,8 +28,7 @@ static void check_search(struct gmm_interval_tree *tree, struct known *known, ui
 	uint64_t before = 0;
 	uint32_t i;
 
-	gmm_interval_for_each(node, tree, start, last)
-	{
+	gmm_interval_for_each(node, tree, start, last) {
 		struct known *hit = gmm_container_of(node, struct known, node);
 
 		gmm_ok(node->start >= before);
