@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
-#include "fault_service.h"
+#include <guestmm/linux/fault_service.h>
 
 #include <poll.h>
 #include <pthread.h>
@@ -10,6 +10,8 @@
 #include <sys/resource.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "live_stage2.h"
 
 #define PAGE_BYTES 4096u
 #define BATCH 16

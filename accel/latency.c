@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
-#include "latency.h"
+#include <guestmm/linux/latency.h>
 
 /* Below 4 ns each value is a bucket; above, the highest set bit and the two bits below it. */
 static uint32_t bucket_of(uint64_t nanoseconds)

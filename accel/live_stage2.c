@@ -5,10 +5,9 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include <guestmm/linux/userfault.h>
 #include <guestmm/memory.h>
 #include <guestmm/slot.h>
-
-#include "userfault.h"
 
 #define PAGE_SHIFT 12
 

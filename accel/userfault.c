@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
-#include "userfault.h"
+#include <guestmm/linux/userfault.h>
 
 #include <errno.h>
 #include <fcntl.h>
@@ -105,14 +105,14 @@ static int refuse(char *text, int error)
 {
 	if (error == ENOSYS)
 		snprintf(
-			text, GMM_ACCEL_TEXT_BYTES,
+			text, GMM_USERFAULT_TEXT_BYTES,
 			"userfaultfd is not in this kernel: use one built with CONFIG_USERFAULTFD");
 	else if (error == EPERM || error == EACCES)
-		snprintf(text, GMM_ACCEL_TEXT_BYTES,
+		snprintf(text, GMM_USERFAULT_TEXT_BYTES,
 			 "userfaultfd is not allowed for this user: run as root (CAP_SYS_PTRACE), "
 			 "give access to /dev/userfaultfd, or set vm.unprivileged_userfaultfd=1");
 	else
-		snprintf(text, GMM_ACCEL_TEXT_BYTES, "userfaultfd cannot be opened (%s): %s",
+		snprintf(text, GMM_USERFAULT_TEXT_BYTES, "userfaultfd cannot be opened (%s): %s",
 			 strerror(error),
 			 error == EMFILE || error == ENFILE ?
 				 "raise the limit of open files (ulimit -n)" :
@@ -178,7 +178,7 @@ static int choose_abilities(uint32_t required, uint32_t asked, uint32_t have, ui
 			*abilities |= ability;
 			*features |= ability_table[i].features;
 		} else if (required & ability) {
-			snprintf(text, GMM_ACCEL_TEXT_BYTES,
+			snprintf(text, GMM_USERFAULT_TEXT_BYTES,
 				 "userfaultfd of this kernel has no %s: use Linux %s or newer",
 				 ability_table[i].name, ability_table[i].since);
 			return -GMM_ENOSYS;
@@ -188,7 +188,8 @@ static int choose_abilities(uint32_t required, uint32_t asked, uint32_t have, ui
 }
 
 int gmm_userfault_open_lacking(uint32_t lacking, uint32_t required, uint32_t wanted,
-			       struct gmm_userfault **userfault, char text[GMM_ACCEL_TEXT_BYTES])
+			       struct gmm_userfault **userfault,
+			       char text[GMM_USERFAULT_TEXT_BYTES])
 {
 	const uint32_t protection_of_shared = GMM_USERFAULT_SHARED_WP | GMM_USERFAULT_CONTINUE_WP;
 	struct uffdio_api api = { .api = UFFD_API };
@@ -226,7 +227,7 @@ int gmm_userfault_open_lacking(uint32_t lacking, uint32_t required, uint32_t wan
 }
 
 int gmm_userfault_open(uint32_t required, uint32_t wanted, struct gmm_userfault **userfault,
-		       char text[GMM_ACCEL_TEXT_BYTES])
+		       char text[GMM_USERFAULT_TEXT_BYTES])
 {
 	return gmm_userfault_open_lacking(0, required, wanted, userfault, text);
 }

@@ -5,7 +5,7 @@
 
 #include <pthread.h>
 
-#include "backing/source.h"
+#include <guestmm/linux/source.h>
 
 struct gmm_failure {
 	pthread_mutex_t lock;

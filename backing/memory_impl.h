@@ -5,7 +5,8 @@
 
 #include <stdatomic.h>
 
-#include "backing/memory.h"
+#include <guestmm/linux/memory.h>
+
 #include "failure_impl.h"
 #include "store_impl.h"
 

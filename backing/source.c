@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
-#include "backing/source.h"
+#include <guestmm/linux/source.h>
 
 int gmm_source_ops_check(const struct gmm_source_ops *ops)
 {

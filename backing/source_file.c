@@ -8,7 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "backing/source.h"
+#include <guestmm/linux/source.h>
 #include "failure_impl.h"
 #include "file_io_impl.h"
 

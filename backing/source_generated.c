@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "backing/source.h"
+#include <guestmm/linux/source.h>
 #include "failure_impl.h"
 
 #define REPEATED_PAGES 16u

@@ -9,10 +9,9 @@
 #include <unistd.h>
 
 #include <guestmm/guest.h>
+#include <guestmm/linux/userfault.h>
 
 #include "kvm_impl.h"
-
-#include "../userfault.h"
 
 #define RING_ENTRIES_DEFAULT 65536u
 #define RING_ENTRIES_MIN 1024u

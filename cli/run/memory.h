@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "backing/memory.h"
+#include <guestmm/linux/memory.h>
 
 struct run;
 

@@ -5,8 +5,9 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include <guestmm/linux/memory.h>
+
 #include "accel/accel.h"
-#include "backing/memory.h"
 
 #define RUN_PAGE_SHIFT 12u
 #define RUN_PAGE_BYTES ((uint64_t)1 << RUN_PAGE_SHIFT)

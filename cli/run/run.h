@@ -28,17 +28,17 @@
 #include <guestmm/fault.h>
 #include <guestmm/guest.h>
 #include <guestmm/invalidate.h>
+#include <guestmm/linux/fault_service.h>
+#include <guestmm/linux/memory.h>
+#include <guestmm/linux/source.h>
+#include <guestmm/linux/userfault.h>
 #include <guestmm/section.h>
 #include <guestmm/slot.h>
 #include <guestmm/static/step_points.h>
 #include <guestmm/vcpu.h>
 
 #include "accel/accel.h"
-#include "accel/fault_service.h"
 #include "accel/program.h"
-#include "accel/userfault.h"
-#include "backing/memory.h"
-#include "backing/source.h"
 
 #include "memory.h"
 #include "options.h"

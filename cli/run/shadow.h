@@ -9,7 +9,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "backing/source.h"
+#include <guestmm/linux/source.h>
 
 struct run_shadow;
 

@@ -7,7 +7,7 @@
 
 #include <cmocka.h>
 
-#include "accel/latency.h"
+#include <guestmm/linux/latency.h>
 #include "accel/program.h"
 #include "guest/page.h"
 

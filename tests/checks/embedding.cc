@@ -9,6 +9,11 @@
 #include <guestmm/fault.h>
 #include <guestmm/guest.h>
 #include <guestmm/invalidate.h>
+#include <guestmm/linux/fault_service.h>
+#include <guestmm/linux/latency.h>
+#include <guestmm/linux/memory.h>
+#include <guestmm/linux/source.h>
+#include <guestmm/linux/userfault.h>
 #include <guestmm/memory.h>
 #include <guestmm/section.h>
 #include <guestmm/slot.h>

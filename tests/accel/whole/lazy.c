@@ -17,14 +17,14 @@
 
 #include <guestmm/evict.h>
 #include <guestmm/fault.h>
+#include <guestmm/linux/fault_service.h>
+#include <guestmm/linux/memory.h>
+#include <guestmm/linux/source.h>
+#include <guestmm/linux/userfault.h>
 #include <guestmm/slot.h>
 
 #include "accel/accel.h"
-#include "accel/fault_service.h"
 #include "accel/program.h"
-#include "accel/userfault.h"
-#include "backing/memory.h"
-#include "backing/source.h"
 #include "guest/page.h"
 
 #define PAGE GUEST_PAGE_BYTES

@@ -11,11 +11,12 @@
 
 #include <cmocka.h>
 
+#include <guestmm/linux/fault_service.h>
+#include <guestmm/linux/userfault.h>
 #include <guestmm/slot.h>
 
 #include "accel/accel.h"
-#include "accel/fault_service.h"
-#include "accel/userfault.h"
+#include "accel/live_stage2.h"
 
 #define PAGE 4096u
 #define PAGES 16u

@@ -16,7 +16,7 @@
 
 #include <cmocka.h>
 
-#include "accel/userfault.h"
+#include <guestmm/linux/userfault.h>
 
 #define PAGE 4096u
 #define PAGES 8u
@@ -33,7 +33,7 @@ static uint32_t lacking;
 
 static void open_area(struct area *area, bool shared, uint32_t modes)
 {
-	char text[GMM_ACCEL_TEXT_BYTES] = "";
+	char text[GMM_USERFAULT_TEXT_BYTES] = "";
 	uint32_t required = shared ? GMM_USERFAULT_SHARED | GMM_USERFAULT_SHARED_WP :
 				     GMM_USERFAULT_PRIVATE_WP;
 	int error;
@@ -426,7 +426,7 @@ static int lack_nothing(void **state)
 static void test_without_protecting_continue(void **state)
 {
 	struct gmm_userfault *userfault = NULL;
-	char text[GMM_ACCEL_TEXT_BYTES] = "";
+	char text[GMM_USERFAULT_TEXT_BYTES] = "";
 	struct area area;
 
 	open_area(&area, true, GMM_USERFAULT_MISSING | GMM_USERFAULT_MINOR | GMM_USERFAULT_WP);
@@ -450,7 +450,7 @@ static void test_protection_comes_whole(void **state)
 {
 	const uint32_t both = GMM_USERFAULT_SHARED_WP | GMM_USERFAULT_CONTINUE_WP;
 	struct gmm_userfault *userfault = NULL;
-	char text[GMM_ACCEL_TEXT_BYTES] = "";
+	char text[GMM_USERFAULT_TEXT_BYTES] = "";
 
 	if (gmm_userfault_open(GMM_USERFAULT_CONTINUE_WP, 0, &userfault, text)) {
 		print_message("%s\n", text);
@@ -467,7 +467,7 @@ static void test_protection_comes_whole(void **state)
 static void test_without_shared_protection(void **state)
 {
 	struct gmm_userfault *userfault = NULL;
-	char text[GMM_ACCEL_TEXT_BYTES] = "";
+	char text[GMM_USERFAULT_TEXT_BYTES] = "";
 
 	assert_int_equal(gmm_userfault_open_lacking(GMM_USERFAULT_SHARED_WP, GMM_USERFAULT_SHARED,
 						    GMM_USERFAULT_SHARED_WP, &userfault, text),
@@ -493,7 +493,7 @@ static void *drop_thread(void *opaque)
 
 static void test_foreign_events(void **state)
 {
-	char text[GMM_ACCEL_TEXT_BYTES] = "";
+	char text[GMM_USERFAULT_TEXT_BYTES] = "";
 	struct gmm_userfault_event event;
 	struct area area = { .file = -1 };
 	pthread_t thread;
@@ -544,7 +544,7 @@ static void test_refusals(void **state)
 			 0);
 	{
 		struct gmm_userfault *other = NULL;
-		char text[GMM_ACCEL_TEXT_BYTES];
+		char text[GMM_USERFAULT_TEXT_BYTES];
 
 		assert_int_equal(gmm_userfault_open(0, 0, &other, text), 0);
 		assert_int_equal(gmm_userfault_register(other, area.start, PAGES * PAGE,

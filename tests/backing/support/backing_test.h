@@ -12,7 +12,7 @@
 #include <cmocka.h>
 #include <linux/userfaultfd.h>
 
-#include "backing/memory.h"
+#include <guestmm/linux/memory.h>
 
 #define PAGE_SHIFT 12u
 #define PAGE_SIZE ((size_t)1 << PAGE_SHIFT)

@@ -2,7 +2,7 @@
 /*
  * One thread touches guest memory as a vCPU would; this one serves its faults with the operations,
  * in the order that a script expects. It shows that the two mappings of a memfd do what
- * backing/memory.h says: a page that is filled is a MINOR fault until it is mapped, a protected one
+ * guestmm/linux/memory.h says: a page that is filled is a MINOR fault until it is mapped, a protected one
  * a WP fault, an evicted one MISSING again, and no contents are lost on the way.
  */
 #define _GNU_SOURCE

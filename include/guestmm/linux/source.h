@@ -4,8 +4,8 @@
  * that are always there. A source is a row of pages numbered from 0; it never changes while it is
  * in use. Errors are described in guestmm/error.h.
  */
-#ifndef GUESTMM_BACKING_SOURCE_H
-#define GUESTMM_BACKING_SOURCE_H
+#ifndef GUESTMM_LINUX_SOURCE_H
+#define GUESTMM_LINUX_SOURCE_H
 
 #include <guestmm/types.h>
 

@@ -20,12 +20,11 @@
  * have gone through the fault path for writing first, as for every memory; when the page is
  * protected again, the engine's own store waits for the fault to be served.
  */
-#ifndef GUESTMM_BACKING_MEMORY_H
-#define GUESTMM_BACKING_MEMORY_H
+#ifndef GUESTMM_LINUX_MEMORY_H
+#define GUESTMM_LINUX_MEMORY_H
 
+#include <guestmm/linux/source.h>
 #include <guestmm/memory.h>
-
-#include "backing/source.h"
 
 #ifdef __cplusplus
 extern "C" {

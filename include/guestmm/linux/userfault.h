@@ -13,14 +13,19 @@
  * -GMM_EINVAL  misaligned or unknown
  * -GMM_EIO     anything else
  */
-#ifndef GMM_ACCEL_USERFAULT_H
-#define GMM_ACCEL_USERFAULT_H
+#ifndef GUESTMM_LINUX_USERFAULT_H
+#define GUESTMM_LINUX_USERFAULT_H
 
 #include <guestmm/types.h>
 
-#include "accel.h"
+#ifdef __cplusplus
+extern "C" {
+#endif
 
 struct gmm_userfault;
+
+/* Room for every text that says why a descriptor is refused. */
+#define GMM_USERFAULT_TEXT_BYTES 256
 
 /* What the descriptor has to be able to do. */
 #define GMM_USERFAULT_KERNEL 1u	    /* faults of the kernel on behalf of a vCPU: needed for KVM */
@@ -40,17 +45,18 @@ struct gmm_userfault;
  * them; `wanted`: taken when there. -GMM_ENOSYS (not in this kernel, not allowed, or a required
  * ability is missing; `text` says which and the way out), -GMM_EIO.
  */
-int gmm_userfault_open(uint32_t required, uint32_t wanted, struct gmm_userfault **userfault,
-		       char text[GMM_ACCEL_TEXT_BYTES]);
+GMM_API int gmm_userfault_open(uint32_t required, uint32_t wanted, struct gmm_userfault **userfault,
+			       char text[GMM_USERFAULT_TEXT_BYTES]);
 /* For tests: opens one as a kernel would give it that lacks the abilities of `lacking`. */
-int gmm_userfault_open_lacking(uint32_t lacking, uint32_t required, uint32_t wanted,
-			       struct gmm_userfault **userfault, char text[GMM_ACCEL_TEXT_BYTES]);
+GMM_API int gmm_userfault_open_lacking(uint32_t lacking, uint32_t required, uint32_t wanted,
+				       struct gmm_userfault **userfault,
+				       char text[GMM_USERFAULT_TEXT_BYTES]);
 /* Waiting vCPUs are woken, and find the memory as it is. */
-void gmm_userfault_close(struct gmm_userfault *userfault);
+GMM_API void gmm_userfault_close(struct gmm_userfault *userfault);
 /* GMM_USERFAULT_* that it can do. */
-uint32_t gmm_userfault_abilities(const struct gmm_userfault *userfault);
+GMM_API uint32_t gmm_userfault_abilities(const struct gmm_userfault *userfault);
 /* For poll: readable when there are events. */
-int gmm_userfault_descriptor(const struct gmm_userfault *userfault);
+GMM_API int gmm_userfault_descriptor(const struct gmm_userfault *userfault);
 
 #define GMM_USERFAULT_MISSING 1u
 #define GMM_USERFAULT_MINOR 2u
@@ -59,9 +65,10 @@ int gmm_userfault_descriptor(const struct gmm_userfault *userfault);
 /*
  * Registers or changes the modes of whole mappings or parts. -GMM_EBUSY: another descriptor has it.
  */
-int gmm_userfault_register(struct gmm_userfault *userfault, gmm_hva_t start, uint64_t bytes,
-			   uint32_t modes);
-int gmm_userfault_unregister(struct gmm_userfault *userfault, gmm_hva_t start, uint64_t bytes);
+GMM_API int gmm_userfault_register(struct gmm_userfault *userfault, gmm_hva_t start, uint64_t bytes,
+				   uint32_t modes);
+GMM_API int gmm_userfault_unregister(struct gmm_userfault *userfault, gmm_hva_t start,
+				     uint64_t bytes);
 
 #define GMM_USERFAULT_PROTECTED 1u /* the pages appear write-protected */
 #define GMM_USERFAULT_NO_WAKE 2u   /* leave the vCPUs that wait there asleep */
@@ -71,18 +78,18 @@ int gmm_userfault_unregister(struct gmm_userfault *userfault, gmm_hva_t start, u
  * NO_WAKE); *present, if not NULL, becomes their number. continue: pages of the file, where the
  * file has them; PROTECTED needs CONTINUE_WP (-GMM_EINVAL without it).
  */
-int gmm_userfault_continue(struct gmm_userfault *userfault, gmm_hva_t start, uint64_t bytes,
-			   uint32_t flags, uint64_t *present);
-int gmm_userfault_copy(struct gmm_userfault *userfault, gmm_hva_t start, uint64_t bytes,
-		       const void *source, uint32_t flags, uint64_t *present);
-int gmm_userfault_zero(struct gmm_userfault *userfault, gmm_hva_t start, uint64_t bytes,
-		       uint32_t flags, uint64_t *present);
+GMM_API int gmm_userfault_continue(struct gmm_userfault *userfault, gmm_hva_t start, uint64_t bytes,
+				   uint32_t flags, uint64_t *present);
+GMM_API int gmm_userfault_copy(struct gmm_userfault *userfault, gmm_hva_t start, uint64_t bytes,
+			       const void *source, uint32_t flags, uint64_t *present);
+GMM_API int gmm_userfault_zero(struct gmm_userfault *userfault, gmm_hva_t start, uint64_t bytes,
+			       uint32_t flags, uint64_t *present);
 
 /* Write-protects (complete in all TLBs on return), or lets writes through and wakes. */
-int gmm_userfault_protect(struct gmm_userfault *userfault, gmm_hva_t start, uint64_t bytes);
-int gmm_userfault_unprotect(struct gmm_userfault *userfault, gmm_hva_t start, uint64_t bytes,
-			    uint32_t flags);
-int gmm_userfault_wake(struct gmm_userfault *userfault, gmm_hva_t start, uint64_t bytes);
+GMM_API int gmm_userfault_protect(struct gmm_userfault *userfault, gmm_hva_t start, uint64_t bytes);
+GMM_API int gmm_userfault_unprotect(struct gmm_userfault *userfault, gmm_hva_t start,
+				    uint64_t bytes, uint32_t flags);
+GMM_API int gmm_userfault_wake(struct gmm_userfault *userfault, gmm_hva_t start, uint64_t bytes);
 
 enum gmm_userfault_event_kind {
 	GMM_USERFAULT_EVENT_MISSING,
@@ -105,7 +112,11 @@ struct gmm_userfault_event {
  * Takes up to `max` events without waiting. Returns how many, 0 when there are none. The caller
  * must not call munmap, mremap or madvise on registered memory before it reads again (EVENTS).
  */
-int gmm_userfault_read(struct gmm_userfault *userfault, struct gmm_userfault_event *events,
-		       int max);
+GMM_API int gmm_userfault_read(struct gmm_userfault *userfault, struct gmm_userfault_event *events,
+			       int max);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif

@@ -4,16 +4,19 @@
  * gmm_fault_serve(). They never wait for sections, kicks, invalidations or evictions (W2): a fault
  * on a page that somebody is changing is held, and whoever changes it wakes the vCPU.
  */
-#ifndef GMM_ACCEL_FAULT_SERVICE_H
-#define GMM_ACCEL_FAULT_SERVICE_H
+#ifndef GUESTMM_LINUX_FAULT_SERVICE_H
+#define GUESTMM_LINUX_FAULT_SERVICE_H
 
 #include <guestmm/fault.h>
+#include <guestmm/linux/latency.h>
+#include <guestmm/linux/userfault.h>
 
-#include "latency.h"
-#include "live_stage2.h"
-#include "userfault.h"
+#ifdef __cplusplus
+extern "C" {
+#endif
 
 struct gmm_fault_service;
+struct gmm_live_stage2;
 
 /* What the numbers below are kept for. */
 enum gmm_fault_service_kind {
@@ -69,12 +72,16 @@ struct gmm_fault_service_statistics {
 };
 
 /* -GMM_EINVAL, -GMM_ENOMEM, -GMM_EIO (no thread or eventfd). */
-int gmm_fault_service_start(const struct gmm_fault_service_config *config,
-			    struct gmm_fault_service **service);
+GMM_API int gmm_fault_service_start(const struct gmm_fault_service_config *config,
+				    struct gmm_fault_service **service);
 /* Ends the threads; faults not yet read stay unserved. Not from a service thread. */
-void gmm_fault_service_stop(struct gmm_fault_service *service);
+GMM_API void gmm_fault_service_stop(struct gmm_fault_service *service);
 /* Any thread, at any time before stop. */
-void gmm_fault_service_statistics(const struct gmm_fault_service *service,
-				  struct gmm_fault_service_statistics *statistics);
+GMM_API void gmm_fault_service_statistics(const struct gmm_fault_service *service,
+					  struct gmm_fault_service_statistics *statistics);
+
+#ifdef __cplusplus
+}
+#endif
 
 #endif
