@@ -31,12 +31,14 @@ static void start_workers(struct run *run)
 				     run))
 			return;
 	}
+	run_events_start(run);
 }
 
 /* All vCPUs are parked. */
 static void finish(struct run *run)
 {
 	run_worker_join(run, &run->mover_worker);
+	run_events_join(run);
 	run_worker_join(run, &run->evictor_worker);
 	run_worker_join(run, &run->device_worker);
 	run_worker_join(run, &run->verifier_worker);
@@ -45,6 +47,7 @@ static void finish(struct run *run)
 	if (!run_abandoned(run) && !run_harvest(run, true)) {
 		run_frames_verify(run);
 		run_final_compare(run);
+		run_events_verify(run);
 		if (run->source.ops->check(run->source.source))
 			run_source_failed(run);
 	}

@@ -29,6 +29,7 @@ enum run_option {
 	OPTION_SEED,
 	OPTION_JSON,
 	OPTION_MEMORY_KIND,
+	OPTION_EVENTS,
 	OPTION_HANG_AFTER,
 	OPTION_LEAVE_OUT,
 	OPTION_HOLD,
@@ -46,6 +47,7 @@ static const struct option long_options[] = {
 	{ "seed", required_argument, NULL, OPTION_SEED },
 	{ "json", required_argument, NULL, OPTION_JSON },
 	{ "memory-kind", required_argument, NULL, OPTION_MEMORY_KIND },
+	{ "events", required_argument, NULL, OPTION_EVENTS },
 	{ "hang-after", required_argument, NULL, OPTION_HANG_AFTER },
 #if GMM_STEPS
 	{ "leave-out", required_argument, NULL, OPTION_LEAVE_OUT },
@@ -94,12 +96,15 @@ static void print_help(void)
 	       "  --json FILE            writes the results there, too\n"
 	       "  --memory-kind memfd|anonymous\n"
 	       "                         what the guest's memory is made of (memfd)\n"
+	       "  --events LIST          what else happens to the memory, with commas; all, none, or\n"
+	       "                         -NAME to leave one out (all)\n"
 	       "  --help                 print this\n"
 	       "\n"
 	       "SIZE is in bytes, or with K, M, G or T. Exit status: 0 nothing was lost and every check\n"
 	       "passed; 1 something was lost or failed, in named lines; 2 wrong use or unusable input.\n",
 	       GUEST_VCPUS_MAX, RUN_VCPUS_DEFAULT, RUN_DURATION_DEFAULT_MS / 1000,
 	       RUN_SEED_DEFAULT);
+	run_events_print_help();
 }
 
 static int read_size(const char *option, const char *text, uint64_t *bytes)
@@ -236,6 +241,8 @@ static int read_option(int option, const char *text, struct run_options *options
 		return -1;
 	case OPTION_MEMORY_KIND:
 		return read_memory_kind(text, &options->memory_kind);
+	case OPTION_EVENTS:
+		return run_events_parse(text, &options->events);
 	case OPTION_HANG_AFTER:
 		return read_seconds("hang-after", text, &options->hang_ms);
 	case OPTION_LEAVE_OUT:
@@ -259,6 +266,7 @@ int run_options_parse(int argc, char **argv, struct run_options *options)
 		.seed = RUN_SEED_DEFAULT,
 		.hang_ms = RUN_HANG_DEFAULT_MS,
 	};
+	run_events_all(&options->events);
 	optind = 1;
 	opterr = 0;
 	while ((option = getopt_long(argc, argv, ":h", long_options, NULL)) != -1) {

@@ -9,6 +9,8 @@
 
 #include "accel/accel.h"
 
+#include "event.h"
+
 #define RUN_PAGE_SHIFT 12u
 #define RUN_PAGE_BYTES ((uint64_t)1 << RUN_PAGE_SHIFT)
 #define RUN_MEMORY_DEFAULT ((uint64_t)256 << 20)
@@ -27,6 +29,7 @@ struct run_options {
 	const struct gmm_accel_ops *accel; /* NULL: chosen by what the machine can do */
 	enum gmm_accel_dirty dirty;
 	enum gmm_memory_kind memory_kind;
+	struct run_event_choice events;
 	uint64_t duration_ms;
 	uint64_t seed;
 	const char *json;

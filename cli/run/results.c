@@ -5,8 +5,8 @@
 #include "run.h"
 #include "shadow.h"
 
-static void add(struct run_results *results, const char *group, const char *name, const char *label,
-		enum run_unit unit, uint64_t value)
+void run_results_add(struct run_results *results, const char *group, const char *name,
+		     const char *label, enum run_unit unit, uint64_t value)
 {
 	if (results->count < RUN_ROWS_MOST)
 		results->rows[results->count++] =
@@ -16,7 +16,7 @@ static void add(struct run_results *results, const char *group, const char *name
 static void add_count(struct run_results *results, const char *group, const char *name,
 		      const char *label, uint64_t value)
 {
-	add(results, group, name, label, RUN_UNIT_COUNT, value);
+	run_results_add(results, group, name, label, RUN_UNIT_COUNT, value);
 }
 
 static void collect_fault_service(struct run *run, struct run_results *results)
@@ -58,8 +58,8 @@ static void collect_guest(struct run *run, struct run_results *results)
 		entries += run_load(&run->vcpus[i].entries);
 		kicked += run_load(&run->vcpus[i].exits_kicked);
 	}
-	add(results, "run", "elapsed_ns", "vCPUs ran", RUN_UNIT_NANOSECONDS,
-	    run->stopped_at - run->started_at);
+	run_results_add(results, "run", "elapsed_ns", "vCPUs ran", RUN_UNIT_NANOSECONDS,
+			run->stopped_at - run->started_at);
 	add_count(results, "run", "steps", "steps", total.steps);
 	add_count(results, "run", "verified_pages", "first touches as in the snapshot",
 		  run_load(&run->verifier.verified));
@@ -96,7 +96,7 @@ static void collect_device(struct run *run, const struct gmm_guest_counters *cou
 	add_count(results, "device", "refused", "buffers refused", device.refused);
 	add_count(results, "device", "own_pages", "writes of its own pages",
 		  run_device_page_writes(run));
-	add(results, "device", "bytes", "bytes", RUN_UNIT_BYTES, device.bytes);
+	run_results_add(results, "device", "bytes", "bytes", RUN_UNIT_BYTES, device.bytes);
 	add_count(results, "caches", "hits", "hits", device.cache_hits);
 	add_count(results, "caches", "refreshes", "refreshes", counters->cache_refreshes);
 	add_count(results, "caches", "kept", "of these with the mapping kept",
@@ -130,13 +130,14 @@ static void collect_memory(struct run *run, const struct gmm_guest_counters *cou
 	add_count(results, "memory", "evicted_clean", "of these unchanged",
 		  counters->evicted_clean);
 	add_count(results, "memory", "trims", "trims", run_load(&run->evictor.trims));
-	add(results, "memory", "resident_bytes", "resident now", RUN_UNIT_BYTES,
-	    gmm_resident_pages(run->guest) << RUN_PAGE_SHIFT);
-	add(results, "memory", "most_resident_bytes", "resident at most", RUN_UNIT_BYTES,
-	    run_load(&run->evictor.most_resident) << RUN_PAGE_SHIFT);
-	add(results, "memory", "filled_bytes", "paged in", RUN_UNIT_BYTES, memory.filled_bytes);
-	add(results, "memory", "written_out_bytes", "paged out", RUN_UNIT_BYTES,
-	    memory.written_out_bytes);
+	run_results_add(results, "memory", "resident_bytes", "resident now", RUN_UNIT_BYTES,
+			gmm_resident_pages(run->guest) << RUN_PAGE_SHIFT);
+	run_results_add(results, "memory", "most_resident_bytes", "resident at most",
+			RUN_UNIT_BYTES, run_load(&run->evictor.most_resident) << RUN_PAGE_SHIFT);
+	run_results_add(results, "memory", "filled_bytes", "paged in", RUN_UNIT_BYTES,
+			memory.filled_bytes);
+	run_results_add(results, "memory", "written_out_bytes", "paged out", RUN_UNIT_BYTES,
+			memory.written_out_bytes);
 }
 
 static void collect_dirty(struct run *run, const struct gmm_guest_counters *counters,
@@ -152,9 +153,10 @@ static void collect_dirty(struct run *run, const struct gmm_guest_counters *coun
 	add_count(results, "dirty", "distinct_pages", "different pages",
 		  run_shadow_pages(run->shadow));
 	add_count(results, "dirty", "marked", "marks by faults and caches", counters->dirty_marked);
-	add(results, "dirty", "bytes", "bytes", RUN_UNIT_BYTES, pages << RUN_PAGE_SHIFT);
-	add(results, "dirty", "time_ns", "time", RUN_UNIT_NANOSECONDS,
-	    run_load(&harvester->nanoseconds));
+	run_results_add(results, "dirty", "bytes", "bytes", RUN_UNIT_BYTES,
+			pages << RUN_PAGE_SHIFT);
+	run_results_add(results, "dirty", "time_ns", "time", RUN_UNIT_NANOSECONDS,
+			run_load(&harvester->nanoseconds));
 }
 
 void run_results_collect(struct run *run, struct run_results *results)
@@ -170,4 +172,5 @@ void run_results_collect(struct run *run, struct run_results *results)
 	collect_memory(run, &counters, results);
 	collect_device(run, &counters, results);
 	collect_dirty(run, &counters, results);
+	run_events_collect(run, results);
 }

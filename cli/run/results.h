@@ -5,7 +5,7 @@
 
 #include <stdint.h>
 
-#define RUN_ROWS_MOST 80u
+#define RUN_ROWS_MOST 200u
 
 struct run;
 
@@ -34,6 +34,10 @@ struct run_results {
 	struct run_row rows[RUN_ROWS_MOST];
 	uint32_t count;
 };
+
+/* One row, behind the others; rows of one group stand together. Texts are not copied. */
+void run_results_add(struct run_results *results, const char *group, const char *name,
+		     const char *label, enum run_unit unit, uint64_t value);
 
 /* When all threads but the fault service have ended. */
 void run_results_collect(struct run *run, struct run_results *results);

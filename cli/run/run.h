@@ -9,6 +9,7 @@
  *   verifier                 first touches compared with the snapshot; losses named
  *   device, device_pages     buffers exchanged with the guest, pages that only the device writes
  *   frames                   the pages whose location vCPUs are given at entry, and their mover
+ *   event, event_*           what else happens to memory; chosen by --events
  *   evictor, harvester       memory kept small; the dirty log read into a shadow
  *   watch                    time, progress, the live line, the end
  *   final                    memory compared with base and harvests
@@ -40,6 +41,7 @@
 #include "accel/accel.h"
 #include "accel/program.h"
 
+#include "event.h"
 #include "memory.h"
 #include "options.h"
 #include "program.h"
@@ -124,6 +126,7 @@ struct run {
 	struct run_device *device;
 	struct run_device_pages *device_pages;
 	struct run_shadow *shadow;
+	struct run_event events[RUN_EVENTS_MOST]; /* by row of event.c */
 
 	struct run_verifier verifier;
 	struct run_evictor evictor;

@@ -222,8 +222,8 @@ static int create_memory(struct run *run)
 	uint64_t bytes;
 	int status;
 
-	program.program_gpa =
-		gmm_program_gpa(window_gpa + program.frame_window_pages * RUN_PAGE_BYTES);
+	program.program_gpa = gmm_program_gpa(
+		run_events_place(run, window_gpa + program.frame_window_pages * RUN_PAGE_BYTES));
 	bytes = gmm_program_bytes(&program);
 	if (!bytes)
 		return run_refuse("guest memory of %s is too much: give less than 500G",
@@ -243,9 +243,11 @@ static int create_memory(struct run *run)
 int run_setup(struct run *run)
 {
 	static int (*const steps[])(struct run * run) = {
-		open_source,	   choose_resident,	 choose_accel,	   run_frames_create,
-		create_memory,	   run_vcpus_create,	 run_frames_use,   run_program_view_create,
-		run_device_create, run_harvester_create, run_faults_start,
+		open_source,	   choose_resident,	 choose_accel,
+		run_events_choose, run_frames_create,	 create_memory,
+		run_vcpus_create,  run_frames_use,	 run_program_view_create,
+		run_device_create, run_harvester_create, run_events_create,
+		run_faults_start,
 	};
 	size_t i;
 	int status = 0;
@@ -260,6 +262,7 @@ void run_teardown(struct run *run)
 {
 	if (run->faults)
 		run_faults_stop(run);
+	run_events_destroy(run);
 	run_harvester_destroy(run);
 	run_device_destroy(run);
 	run_program_view_destroy(run);

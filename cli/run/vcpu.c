@@ -107,6 +107,8 @@ static bool handle_exit(struct run_vcpu *vcpu, const struct gmm_accel_exit *exit
 		return true;
 	}
 	run_count(&vcpu->exits_other, 1);
+	if (exit->kind == GMM_ACCEL_EXIT_MMIO && run_events_mmio(vcpu->run, vcpu->index, exit))
+		return true;
 	if (exit->kind == GMM_ACCEL_EXIT_GUEST && exit->code == GUEST_EXIT_STOPPED)
 		return false;
 	if (exit->kind == GMM_ACCEL_EXIT_GUEST && exit->code == GUEST_EXIT_RING_FULL) {
