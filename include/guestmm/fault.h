@@ -73,6 +73,33 @@ struct gmm_page_info {
 /* Copies it. -GMM_EFAULT: in no slot. Takes a spinning lock; never sleeps. */
 GMM_API int gmm_page_query(struct gmm_guest *guest, gmm_gfn_t gfn, struct gmm_page_info *info);
 
+/* What the table says of the pages of a range, each number in pages. */
+struct gmm_page_survey {
+	uint64_t pages; /* in slots: absent + zero + present + evicted */
+	/* by enum gmm_page_state */
+	uint64_t absent;
+	uint64_t zero;
+	uint64_t present;
+	uint64_t evicted;
+	/* as in struct gmm_page_info */
+	uint64_t busy;
+	uint64_t mapped;
+	uint64_t writable;
+	uint64_t young;
+	uint64_t dirty;
+	uint64_t changed;
+};
+
+/*
+ * Counts the pages of [gfn, gfn + count); frames in no slot are in no number. The table is read
+ * without a lock, an entry once, and nothing is ordered: each page is counted as it was at some
+ * moment of the call, the sums may be of no one moment. About a nanosecond a page, for a table that
+ * is not there much less. -GMM_EINVAL: no pages; -GMM_ERANGE: beyond the address space. Takes a
+ * spinning lock for a moment a slot; never sleeps.
+ */
+GMM_API int gmm_page_survey(struct gmm_guest *guest, gmm_gfn_t gfn, uint64_t count,
+			    struct gmm_page_survey *survey);
+
 #ifdef __cplusplus
 }
 #endif

@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
+#include <guestmm/fault.h>
+
+#include "guest_impl.h"
+#include "stage2/soft.h"
+
+/* Index of the contents' place in what is counted: an origin, or this. */
+#define PLACE_RESIDENT 3u
+
+struct tally {
+	uint64_t entries;
+	uint64_t place[4];
+	uint64_t busy, mapped, writable, young, dirty, changed;
+};
+
+static int count_entries(void *opaque, gmm_gfn_t gfn, uint64_t *entries, uint32_t count)
+{
+	struct tally *tally = opaque;
+	uint32_t i;
+
+	for (i = 0; i < count; i++) {
+		uint64_t entry = gmm_load_relaxed(&entries[i]);
+		uint64_t mapped = !!(entry & GMM_PAGE_MAPPED);
+
+		tally->place[entry & GMM_PAGE_RESIDENT ? PLACE_RESIDENT :
+							 gmm_page_origin_of(entry)]++;
+		tally->busy += !!(entry & GMM_PAGE_BUSY);
+		tally->mapped += mapped;
+		tally->writable += mapped & !!(entry & GMM_PAGE_WRITABLE);
+		tally->young += !!(entry & GMM_PAGE_YOUNG);
+		tally->dirty += !!(entry & GMM_PAGE_DIRTY);
+		tally->changed += !!(entry & GMM_PAGE_CHANGED);
+	}
+	tally->entries += count;
+	return 0;
+}
+
+/* Frames of [gfn, last] that lie in the next slot there; 0: in none. */
+static uint64_t next_in_slot(struct gmm_guest *guest, gmm_gfn_t *gfn, gmm_gfn_t last)
+{
+	struct gmm_interval *node;
+	uint64_t count = 0;
+
+	gmm_lock_invalidate(&guest->invalidation.lock);
+	node = gmm_interval_first(&guest->slots.by_gfn, *gfn, last);
+	if (node) {
+		if (node->start > *gfn)
+			*gfn = node->start;
+		count = (node->last < last ? node->last : last) - *gfn + 1;
+	}
+	gmm_unlock_invalidate(&guest->invalidation.lock);
+	return count;
+}
+
+int gmm_page_survey(struct gmm_guest *guest, gmm_gfn_t gfn, uint64_t count,
+		    struct gmm_page_survey *survey)
+{
+	struct tally tally = { 0 };
+	gmm_gfn_t last = gfn + count - 1;
+	uint64_t in_slot, pages = 0;
+	int error = gmm_frames_check(guest, gfn, count);
+
+	if (error)
+		return error;
+	while (gfn <= last && (in_slot = next_in_slot(guest, &gfn, last))) {
+		gmm_stage2_visit(&guest->stage2, gfn, in_slot, count_entries, &tally);
+		pages += in_slot;
+		gfn += in_slot;
+	}
+	*survey = (struct gmm_page_survey){
+		.pages = pages,
+		.absent = tally.place[GMM_ORIGIN_SOURCE] + (pages - tally.entries),
+		.zero = tally.place[GMM_ORIGIN_ZERO],
+		.present = tally.place[PLACE_RESIDENT],
+		.evicted = tally.place[GMM_ORIGIN_STORE],
+		.busy = tally.busy,
+		.mapped = tally.mapped,
+		.writable = tally.writable,
+		.young = tally.young,
+		.dirty = tally.dirty,
+		.changed = tally.changed,
+	};
+	return 0;
+}
