@@ -3,21 +3,48 @@
 
 #include <gmm_port/alloc.h>
 
+#include "lease_impl.h"
 #include "page_impl.h"
 
 struct age_context {
 	gmm_gfn_t gfn; /* bit 0 of bitmap */
 	uint64_t *bitmap;
 	int64_t young;
+	/* Of the chunk under way: leased frames are young, whatever the table says. */
+	bool any_leased;
+	gmm_gfn_t chunk;
+	uint64_t leased[GMM_LEASED_FRAMES / 64];
 };
 
-static void count_young(struct age_context *age, gmm_gfn_t gfn)
+static void note_young(struct age_context *age, gmm_gfn_t gfn)
 {
 	uint64_t bit = gfn - age->gfn;
 
 	age->young++;
 	if (age->bitmap)
 		age->bitmap[bit / 64] |= (uint64_t)1 << (bit % 64);
+}
+
+/* Leased frames are counted already. */
+static void count_young(struct age_context *age, gmm_gfn_t gfn)
+{
+	uint64_t bit = gfn - age->chunk;
+
+	if (!age->any_leased || !((age->leased[bit / 64] >> (bit % 64)) & 1))
+		note_young(age, gfn);
+}
+
+static void count_leased(struct gmm_guest *guest, struct age_context *age, gmm_gfn_t gfn,
+			 uint64_t count)
+{
+	uint32_t i;
+
+	age->chunk = gfn;
+	age->any_leased = count <= GMM_LEASED_FRAMES &&
+			  gmm_lease_frames(guest, gfn, (uint32_t)count, age->leased);
+	for (i = 0; age->any_leased && i < count; i++)
+		if ((age->leased[i / 64] >> (i % 64)) & 1)
+			note_young(age, gfn + i);
 }
 
 static int test_table(void *opaque, gmm_gfn_t gfn, uint64_t *entries, uint32_t count)
@@ -72,25 +99,22 @@ struct age_request {
 	uint32_t flags;
 };
 
-static int64_t age_slot(struct gmm_operation *operation, void *context)
+/* Frames of one slot: GMM_LEASED_FRAMES at most, or more when nothing is leased. */
+static int64_t age_chunk(struct gmm_operation *operation, struct age_request *request,
+			 gmm_gfn_t gfn, uint64_t count)
 {
-	struct age_request *request = context;
 	struct gmm_stage2 *stage2 = &operation->guest->stage2;
-	struct gmm_page_walk walk = { operation,
-				      operation->node.start,
-				      operation->node.last,
-				      .filter = { .all = GMM_PAGE_YOUNG },
-				      .busy = count_busy,
-				      .busy_context = &request->age };
+	struct gmm_page_walk walk = { operation,	  gfn,
+				      gfn + count - 1,	  .filter = { .all = GMM_PAGE_YOUNG },
+				      .busy = count_busy, .busy_context = &request->age };
 	struct gmm_page_run run;
 	int error = 0;
 
+	count_leased(operation->guest, &request->age, gfn, count);
 	if (request->flags & GMM_AGE_TEST_ONLY)
-		return gmm_stage2_visit(stage2, walk.next, gmm_operation_count(operation),
-					test_table, &request->age);
+		return gmm_stage2_visit(stage2, gfn, count, test_table, &request->age);
 	if (!gmm_slot_is_lazy(operation->slot))
-		return gmm_stage2_visit(stage2, walk.next, gmm_operation_count(operation),
-					clear_table, &request->age);
+		return gmm_stage2_visit(stage2, gfn, count, clear_table, &request->age);
 	while (!error && gmm_run_claim(&walk, &run)) {
 		uint32_t i;
 
@@ -98,6 +122,22 @@ static int64_t age_slot(struct gmm_operation *operation, void *context)
 			count_young(&request->age, run.gfn + i);
 		error = age_run(operation, &run);
 		gmm_run_release(operation, &run);
+	}
+	return error;
+}
+
+static int64_t age_slot(struct gmm_operation *operation, void *context)
+{
+	gmm_gfn_t gfn = operation->node.start;
+	int64_t error = 0;
+
+	while (!error && gfn <= operation->node.last) {
+		uint64_t count = operation->node.last - gfn + 1;
+
+		if (count > GMM_LEASED_FRAMES && gmm_lease_any_hint(operation->guest))
+			count = GMM_LEASED_FRAMES;
+		error = age_chunk(operation, context, gfn, count);
+		gfn += count;
 	}
 	return error;
 }

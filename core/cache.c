@@ -10,6 +10,7 @@
 
 #include "cache_impl.h"
 #include "dirty_impl.h"
+#include "lease_impl.h"
 #include "vcpu_impl.h"
 
 void gmm_cache_set_hits(struct gmm_cache *cache, uint32_t first, uint32_t last)
@@ -78,9 +79,9 @@ static bool would_deadlock(struct gmm_cache *cache)
 /*
  * Takes the cache out of everybody's hands: not valid, readers gone, vCPUs of its set out of guest
  * mode, and only then out of the index: until they are out, who changes the range has to find them.
- * Under mutex.
+ * -GMM_EBUSY: it is leased. Under mutex.
  */
-static void unlist(struct gmm_cache *cache)
+static int unlist(struct gmm_cache *cache)
 {
 	struct gmm_guest *guest = cache->guest;
 	uint64_t kick[GMM_VCPUS_MAX / 64];
@@ -89,8 +90,12 @@ static void unlist(struct gmm_cache *cache)
 	uint32_t i;
 
 	if (!cache->active)
-		return;
+		return 0;
 	gmm_lock_invalidate(&guest->invalidation.lock);
+	if (cache->leases) {
+		gmm_unlock_invalidate(&guest->invalidation.lock);
+		return -GMM_EBUSY;
+	}
 	gmm_store_relaxed(&cache->hot.valid, 0u);
 	gmm_store_release(&cache->active, 0u);
 	for (i = 0; cache->vcpus && i < words; i++) {
@@ -107,6 +112,24 @@ static void unlist(struct gmm_cache *cache)
 	gmm_lock_invalidate(&guest->invalidation.lock);
 	gmm_interval_remove(&guest->invalidation.caches[cache->kind], &cache->node);
 	gmm_unlock_invalidate(&guest->invalidation.lock);
+	return 0;
+}
+
+/* Not valid from now on, for sections and leases. -GMM_EBUSY: it is leased. Under mutex. */
+static int withdraw(struct gmm_cache *cache)
+{
+	struct gmm_guest *guest = cache->guest;
+	int error = 0;
+
+	gmm_lock_invalidate(&guest->invalidation.lock);
+	if (cache->leases)
+		error = -GMM_EBUSY;
+	else
+		gmm_store_relaxed(&cache->hot.valid, 0u);
+	gmm_unlock_invalidate(&guest->invalidation.lock);
+	if (!error)
+		gmm_section_domain_wait(&guest->sections);
+	return error;
 }
 
 /* Puts it into the index with a new target: everything is to be resolved. Under mutex, unlisted. */
@@ -136,21 +159,22 @@ static void list(struct gmm_cache *cache, enum gmm_range_kind kind, uint64_t tar
 
 /*
  * The same pages as before: only where in them changes, nothing is resolved again (P18, P19).
- * Readers hold the old pointer until they leave.
+ * Readers hold the old pointer until they leave; they may still mark what they wrote, by the old
+ * target (P26).
  */
-static void retarget_within(struct gmm_cache *cache, uint64_t target, uint64_t length)
+static int retarget_within(struct gmm_cache *cache, uint64_t target, uint64_t length)
 {
 	struct gmm_guest *guest = cache->guest;
 
-	gmm_lock_invalidate(&guest->invalidation.lock);
-	gmm_store_relaxed(&cache->hot.valid, 0u);
-	gmm_unlock_invalidate(&guest->invalidation.lock);
-	/* A section may still mark what it wrote, by the old target (P26). */
-	gmm_section_domain_wait(&guest->sections);
+	int error = withdraw(cache);
+
+	if (error)
+		return error;
 	gmm_lock_invalidate(&guest->invalidation.lock);
 	cache->target = target;
 	cache->length = length;
 	gmm_unlock_invalidate(&guest->invalidation.lock);
+	return 0;
 }
 
 /* Whether this thread is changing what the cache is to be over. */
@@ -200,11 +224,17 @@ static int activate(struct gmm_cache *cache, enum gmm_range_kind kind, uint64_t 
 	gmm_lock_cache(&cache->mutex);
 	if (cache->active && cache->kind == kind && cache->uses == uses &&
 	    cache->target >> shift == target >> shift && cache->page_count == page_count) {
-		retarget_within(cache, target, length);
+		error = retarget_within(cache, target, length);
 	} else {
-		unlist(cache);
-		cache->uses = uses;
-		list(cache, kind, target, length, page_count);
+		error = unlist(cache);
+		if (!error) {
+			cache->uses = uses;
+			list(cache, kind, target, length, page_count);
+		}
+	}
+	if (error) {
+		gmm_unlock_cache(&cache->mutex);
+		return error;
 	}
 	error = gmm_cache_refresh_locked(cache);
 	gmm_unlock_cache(&cache->mutex);
@@ -223,30 +253,26 @@ int gmm_cache_activate_hva(struct gmm_cache *cache, gmm_hva_t hva, uint64_t leng
 
 int gmm_cache_deactivate(struct gmm_cache *cache)
 {
+	int error;
+
 	if (would_deadlock(cache))
 		return -GMM_EDEADLK;
 	gmm_lock_cache(&cache->mutex);
-	unlist(cache);
+	error = unlist(cache);
 	gmm_unlock_cache(&cache->mutex);
-	return 0;
+	return error;
 }
 
 int gmm_cache_drop(struct gmm_cache *cache)
 {
-	int error = 0;
+	int error;
 
 	if (would_deadlock(cache))
 		return -GMM_EDEADLK;
 	gmm_lock_cache(&cache->mutex);
-	if (cache->active) {
-		gmm_lock_invalidate(&cache->guest->invalidation.lock);
-		gmm_store_relaxed(&cache->hot.valid, 0u);
-		gmm_unlock_invalidate(&cache->guest->invalidation.lock);
-		gmm_section_domain_wait(&cache->guest->sections);
+	error = cache->active ? withdraw(cache) : -GMM_EINVAL;
+	if (!error)
 		gmm_cache_unmap(cache);
-	} else {
-		error = -GMM_EINVAL;
-	}
 	gmm_unlock_cache(&cache->mutex);
 	return error;
 }
@@ -295,10 +321,10 @@ int gmm_cache_destroy(struct gmm_cache *cache)
 	struct gmm_guest *guest = cache->guest;
 	uint32_t words = (guest->config.max_vcpus + 63) / 64;
 	uint32_t id;
+	int error = gmm_cache_deactivate(cache);
 
-	if (would_deadlock(cache))
-		return -GMM_EDEADLK;
-	gmm_cache_deactivate(cache);
+	if (error)
+		return error;
 	for (id = 0; cache->vcpus && id < guest->config.max_vcpus; id++) {
 		if ((cache->vcpus[id / 64] >> (id % 64)) & 1)
 			dismiss_vcpu(cache, gmm_load_acquire(&guest->vcpus[id]));
@@ -323,7 +349,8 @@ static struct gmm_cache *pin_next(struct gmm_guest *guest, enum gmm_range_kind k
 	gmm_interval_for_each(node, &guest->invalidation.caches[kind], *start, last) {
 		struct gmm_cache *cache = gmm_container_of(node, struct gmm_cache, node);
 
-		if (gmm_cache_is_valid(cache) || !gmm_cache_mapping(cache))
+		/* What is leased was mapped after the memory had gone: its removal waited. */
+		if (gmm_cache_is_valid(cache) || !gmm_cache_mapping(cache) || cache->leases)
 			continue;
 		cache->pins++;
 		found = cache;
@@ -335,14 +362,21 @@ static struct gmm_cache *pin_next(struct gmm_guest *guest, enum gmm_range_kind k
 	return found;
 }
 
+void gmm_cache_unpin_locked(struct gmm_cache *cache)
+{
+	struct gmm_invalidation *invalidation = &cache->guest->invalidation;
+
+	cache->pins--;
+	if (invalidation->drainers)
+		gmm_waitqueue_wake_all(&invalidation->ended);
+}
+
 static void unpin(struct gmm_cache *cache)
 {
 	struct gmm_invalidation *invalidation = &cache->guest->invalidation;
 
 	gmm_lock_invalidate(&invalidation->lock);
-	cache->pins--;
-	if (invalidation->drainers)
-		gmm_waitqueue_wake_all(&invalidation->ended);
+	gmm_cache_unpin_locked(cache);
 	gmm_unlock_invalidate(&invalidation->lock);
 }
 
@@ -353,7 +387,7 @@ void gmm_caches_drop_mappings(struct gmm_guest *guest, enum gmm_range_kind kind,
 
 	while ((cache = pin_next(guest, kind, &start, last))) {
 		gmm_lock_cache(&cache->mutex);
-		if (!gmm_cache_is_valid(cache)) {
+		if (!gmm_cache_is_valid(cache) && !gmm_lease_held(cache)) {
 			/* Another change may have cleared it just now, and be waiting for readers. */
 			gmm_section_domain_wait(&guest->sections);
 			gmm_cache_unmap(cache);

@@ -2,6 +2,7 @@
 #ifndef GMM_CORE_CACHE_IMPL_H
 #define GMM_CORE_CACHE_IMPL_H
 
+#include <guestmm/lease.h>
 #include <guestmm/static/cache.h>
 
 #include "guest_impl.h"
@@ -24,12 +25,19 @@ struct gmm_cache {
 	struct gmm_interval node;
 	uint64_t hits[GMM_CACHE_HIT_WORDS]; /* pages to resolve again */
 	uint32_t pins;			    /* others who look at it: it is not freed */
+	uint32_t leases;
+	bool asked;	/* the holder of these leases, to drop them */
+	bool replacing; /* a refresh needs another mapping, and waits for them */
 
 	/* under mutex and the invalidation's lock; either is enough to read */
 	enum gmm_range_kind kind;
 	uint32_t page_count;
 	uint64_t target; /* GPA or HVA of the first byte */
 	uint64_t length;
+
+	/* changes only while inactive, under mutex */
+	gmm_lease_ask_fn ask;
+	void *ask_opaque;
 
 	struct gmm_guest *guest; /* immutable */
 
@@ -77,7 +85,10 @@ GMM_INLINE void *gmm_cache_mapping(const struct gmm_cache *cache)
 /* Pages first … last are to be resolved again. Under the invalidation's lock. */
 void gmm_cache_set_hits(struct gmm_cache *cache, uint32_t first, uint32_t last);
 
-/* Undoes the mapping. The cache is not valid and no section uses it. Under mutex. */
+/* Lets go of a cache that was pinned. Under the invalidation's lock. */
+void gmm_cache_unpin_locked(struct gmm_cache *cache);
+
+/* Undoes the mapping. The cache is not valid, no section uses it, no lease. Under mutex. */
 void gmm_cache_unmap(struct gmm_cache *cache);
 /* No vCPU uses a frame of it either. Under mutex. */
 void gmm_cache_forget_frames(struct gmm_cache *cache);

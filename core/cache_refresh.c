@@ -11,6 +11,7 @@
 
 #include "cache_impl.h"
 #include "dirty_impl.h"
+#include "lease_impl.h"
 #include "page_impl.h"
 
 /* What an area consists of, found under the invalidation's lock. */
@@ -228,13 +229,15 @@ void gmm_cache_forget_frames(struct gmm_cache *cache)
 /*
  * After a failure nothing may look as if it could be used again (P13, P14). Only frames that this
  * attempt was to resolve are forgotten: their users were waited for when they were hit. A vCPU may
- * be using the others, and those that were hit since.
+ * be using the others, and those that were hit since. A mapping that is leased stays until the next
+ * refresh finds it unleased.
  */
 static void purge(struct gmm_cache *cache, const uint64_t *hits)
 {
 	uint32_t page, i;
 
-	gmm_cache_unmap(cache);
+	if (!gmm_lease_held(cache))
+		gmm_cache_unmap(cache);
 	for (page = first_hit(hits, 0, cache->page_count); page < cache->page_count;
 	     page = first_hit(hits, page + 1, cache->page_count))
 		cache->pfns[page] = GMM_PFN_NONE;
@@ -303,7 +306,10 @@ static bool publish(struct gmm_cache *cache, const struct area *area)
 	return good;
 }
 
-/* Makes the mapping match the frames and the rights; keeps it when they are the same (W4, P32). */
+/*
+ * Makes the mapping match the frames and the rights; keeps it when they are the same (W4, P32).
+ * -GMM_EBUSY: it would have to go, and it is leased: a change that did not wait went over it.
+ */
 static int map_frames(struct gmm_cache *cache, const struct area *area, bool changed)
 {
 	uint32_t access = access_of(cache, area);
@@ -312,8 +318,11 @@ static int map_frames(struct gmm_cache *cache, const struct area *area, bool cha
 
 	if (changed || !(cache->uses & GMM_CACHE_HOST) || cache->ops != area->ops ||
 	    cache->memory != area->memory || cache->mapping_pages != cache->page_count ||
-	    cache->mapping_access != access)
+	    cache->mapping_access != access) {
+		if (gmm_lease_keeps_mapping(cache))
+			return -GMM_EBUSY;
 		gmm_cache_unmap(cache);
+	}
 	cache->ops = area->ops;
 	cache->memory = area->memory;
 	if (gmm_cache_mapping(cache) || !(cache->uses & GMM_CACHE_HOST))
@@ -403,7 +412,7 @@ static int continue_attempt(struct gmm_cache *cache, const struct area *area, co
 	return was_overtaken(cache) ? -GMM_EAGAIN : error;
 }
 
-/* One attempt. 0: valid; -GMM_EAGAIN: overtaken; -GMM_EBUSY: being changed. */
+/* One attempt. 0: valid; -GMM_EAGAIN: overtaken; -GMM_EBUSY: being changed, or leased. */
 static int attempt(struct gmm_cache *cache)
 {
 	struct area area = { 0 };
@@ -463,15 +472,18 @@ int gmm_cache_try_refresh(struct gmm_cache *cache)
 
 static int wait_change(struct gmm_cache *cache)
 {
-	struct gmm_guest *guest = cache->guest;
-	int error = 0;
+	struct gmm_invalidation *invalidation = &cache->guest->invalidation;
+	enum gmm_range_kind kind;
+	uint64_t start, last;
+	bool active;
 
-	gmm_lock_invalidate(&guest->invalidation.lock);
-	if (cache->active)
-		error = gmm_invalidate_wait_locked(guest, cache->kind, cache->node.start,
-						   cache->node.last, GMM_CHANGE_ANY);
-	gmm_unlock_invalidate(&guest->invalidation.lock);
-	return error;
+	gmm_lock_invalidate(&invalidation->lock);
+	active = cache->active;
+	kind = cache->kind;
+	start = cache->node.start;
+	last = cache->node.last;
+	gmm_unlock_invalidate(&invalidation->lock);
+	return active ? gmm_lease_wait_change(cache->guest, kind, start, last) : 0;
 }
 
 /* Nobody sleeps for a change with the mutex: who changes something may take it. */

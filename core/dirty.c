@@ -96,14 +96,11 @@ void gmm_dirty_map_merge(struct gmm_dirty_map *to, const struct gmm_dirty_map *f
 	}
 }
 
-void gmm_dirty_mark(struct gmm_guest *guest, gmm_gfn_t gfn, uint64_t count)
+void gmm_dirty_mark_locked(struct gmm_guest *guest, gmm_gfn_t gfn, gmm_gfn_t last)
 {
 	struct gmm_interval *node;
-	gmm_gfn_t last = gfn + count - 1;
 
-	if (!count || last < gfn)
-		return;
-	gmm_lock_invalidate(&guest->invalidation.lock);
+	gmm_spin_assert_held(&guest->invalidation.lock);
 	gmm_interval_for_each(node, &guest->slots.by_gfn, gfn, last) {
 		struct gmm_slot *slot = gmm_container_of(node, struct gmm_slot, by_gfn);
 		gmm_gfn_t first = gfn > node->start ? gfn : node->start;
@@ -112,6 +109,16 @@ void gmm_dirty_mark(struct gmm_guest *guest, gmm_gfn_t gfn, uint64_t count)
 		if (slot->dirty)
 			gmm_dirty_map_mark_range(slot->dirty, first - node->start, end - first + 1);
 	}
+}
+
+void gmm_dirty_mark(struct gmm_guest *guest, gmm_gfn_t gfn, uint64_t count)
+{
+	gmm_gfn_t last = gfn + count - 1;
+
+	if (!count || last < gfn)
+		return;
+	gmm_lock_invalidate(&guest->invalidation.lock);
+	gmm_dirty_mark_locked(guest, gfn, last);
 	gmm_unlock_invalidate(&guest->invalidation.lock);
 }
 

@@ -11,6 +11,8 @@
 struct gmm_dirty_map *gmm_dirty_map_create(uint64_t pages, uint64_t *marked);
 void gmm_dirty_map_free(struct gmm_dirty_map *map);
 void gmm_dirty_map_mark_range(struct gmm_dirty_map *map, uint64_t page, uint64_t count);
+/* Marks frames [gfn, last] in the logs of their slots. Under the invalidation's lock. */
+void gmm_dirty_mark_locked(struct gmm_guest *guest, gmm_gfn_t gfn, gmm_gfn_t last);
 /* Adds the bits of `from` that fit to `to`, which may be in use; `from` is not any more. */
 void gmm_dirty_map_merge(struct gmm_dirty_map *to, const struct gmm_dirty_map *from);
 

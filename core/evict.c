@@ -10,6 +10,7 @@
 #include <gmm_port/step.h>
 
 #include "dirty_impl.h"
+#include "lease_impl.h"
 #include "page_impl.h"
 
 #define EVICT_RANGES 8u
@@ -84,6 +85,7 @@ static int64_t evict_run(struct gmm_operation *operation, struct gmm_page_run *r
  * invalidated.
  */
 struct pick {
+	struct gmm_guest *guest;
 	struct gmm_page_filter filter;
 	uint64_t limit; /* pages still to be evicted at most */
 	struct gmm_range ranges[EVICT_RANGES];
@@ -112,13 +114,21 @@ static bool pick_frame(struct pick *pick, gmm_gfn_t gfn)
 static int pick_table(void *opaque, gmm_gfn_t gfn, uint64_t *entries, uint32_t count)
 {
 	struct pick *pick = opaque;
+	uint64_t leased[GMM_LEASED_FRAMES / 64];
 	uint32_t i;
+
+	GMM_STATIC_ASSERT(GMM_SOFT_TABLE_ENTRIES <= GMM_LEASED_FRAMES, "one look-up for a table");
+	gmm_lease_frames(pick->guest, gfn, count, leased);
 
 	for (i = 0; i < count; i++) {
 		uint64_t value = gmm_load_acquire(&entries[i]);
 
 		if ((value & pick->filter.all) != pick->filter.all || (value & pick->filter.none))
 			continue;
+		if ((leased[i / 64] >> (i % 64)) & 1) {
+			gmm_count(pick->guest, lease_passed, 1);
+			continue;
+		}
 		if (!pick_frame(pick, gfn + i)) {
 			pick->next = gfn + i;
 			return 1;
@@ -127,15 +137,19 @@ static int pick_table(void *opaque, gmm_gfn_t gfn, uint64_t *entries, uint32_t c
 	return 0;
 }
 
+/* -GMM_EAGAIN: somebody has leased one of the pages since. */
 static int64_t evict_picked(struct gmm_operation *operation, const struct pick *pick)
 {
 	struct gmm_guest *guest = operation->guest;
 	int64_t evicted = 0;
 	struct gmm_page_run run;
 	uint32_t i;
-	int error = gmm_invalidate_begin_flags(guest, GMM_RANGE_GFN, pick->ranges, pick->count,
-					       GMM_INVALIDATE_FAULTS_GO_ON, NULL);
+	int error;
 
+	gmm_step(GMM_STEP_EVICT_PICKED);
+	error = gmm_invalidate_begin_flags(guest, GMM_RANGE_GFN, pick->ranges, pick->count,
+					   GMM_INVALIDATE_FAULTS_GO_ON | GMM_INVALIDATE_NOT_LEASED,
+					   NULL);
 	if (error)
 		return error;
 	for (i = 0; i < pick->count && evicted >= 0; i++) {
@@ -173,6 +187,7 @@ static int64_t evict_slot(struct gmm_operation *operation, void *context)
 	pick = gmm_zalloc(sizeof(*pick));
 	if (!pick)
 		return -GMM_ENOMEM;
+	pick->guest = operation->guest;
 	pick->filter.all = GMM_PAGE_RESIDENT;
 	pick->filter.none = GMM_PAGE_BUSY | (request->flags & GMM_EVICT_COLD ? GMM_PAGE_YOUNG : 0);
 	while (gfn <= operation->node.last && evicted >= 0 && request->limit) {
@@ -185,6 +200,8 @@ static int64_t evict_slot(struct gmm_operation *operation, void *context)
 		if (pick->count) {
 			int64_t answer = evict_picked(operation, pick);
 
+			if (answer == -GMM_EAGAIN)
+				continue;
 			evicted = answer < 0 ? answer : evicted + answer;
 			request->limit -= answer < 0 ? 0 : (uint64_t)answer;
 		}

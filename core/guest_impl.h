@@ -60,6 +60,7 @@ enum gmm_warning {
 	GMM_WARN_END_WITHOUT_BEGIN = 2,
 	GMM_WARN_OWNER_FAILED = 4,
 	GMM_WARN_RING_FULL = 8,
+	GMM_WARN_NONBLOCKING_LEASED = 16,
 };
 void gmm_warn_once(struct gmm_guest *guest, enum gmm_warning warning, const char *text);
 
@@ -67,6 +68,23 @@ void gmm_warn_once(struct gmm_guest *guest, enum gmm_warning warning, const char
  * Frames that a caller names: -GMM_EINVAL: none; -GMM_ERANGE: beyond the guest's address space.
  */
 int gmm_frames_check(const struct gmm_guest *guest, gmm_gfn_t gfn, uint64_t count);
+
+/* Both kinds of range, and the slots by either. The trees under slots.mutex or the lock. */
+GMM_INLINE enum gmm_range_kind gmm_other_kind(enum gmm_range_kind kind)
+{
+	return kind == GMM_RANGE_HVA ? GMM_RANGE_GFN : GMM_RANGE_HVA;
+}
+
+GMM_INLINE struct gmm_interval_tree *gmm_slots_by(struct gmm_guest *guest, enum gmm_range_kind kind)
+{
+	return kind == GMM_RANGE_HVA ? &guest->slots.by_hva : &guest->slots.by_gfn;
+}
+
+GMM_INLINE struct gmm_slot *gmm_slot_of_node(struct gmm_interval *node, enum gmm_range_kind kind)
+{
+	return kind == GMM_RANGE_HVA ? gmm_container_of(node, struct gmm_slot, by_hva) :
+				       gmm_container_of(node, struct gmm_slot, by_gfn);
+}
 
 /* A page's owner lets go of it: wakes threads that sleep for any page. */
 void gmm_pages_wake(struct gmm_guest *guest);

@@ -6,11 +6,13 @@
 
 #include "cache_impl.h"
 #include "guest_impl.h"
+#include "lease_impl.h"
 
 void gmm_invalidation_init(struct gmm_invalidation *invalidation)
 {
 	gmm_spin_init(&invalidation->lock, GMM_RANK_INVALIDATE);
 	gmm_waitqueue_init(&invalidation->ended);
+	gmm_waitqueue_init(&invalidation->unleased);
 	gmm_interval_tree_init(&invalidation->caches[GMM_RANGE_HVA]);
 	gmm_interval_tree_init(&invalidation->caches[GMM_RANGE_GFN]);
 	gmm_interval_tree_init(&invalidation->operations);
@@ -18,24 +20,9 @@ void gmm_invalidation_init(struct gmm_invalidation *invalidation)
 
 void gmm_invalidation_destroy(struct gmm_invalidation *invalidation)
 {
+	gmm_waitqueue_destroy(&invalidation->unleased);
 	gmm_waitqueue_destroy(&invalidation->ended);
 	gmm_spin_destroy(&invalidation->lock);
-}
-
-static enum gmm_range_kind other_kind(enum gmm_range_kind kind)
-{
-	return kind == GMM_RANGE_HVA ? GMM_RANGE_GFN : GMM_RANGE_HVA;
-}
-
-static struct gmm_interval_tree *slots_by(struct gmm_guest *guest, enum gmm_range_kind kind)
-{
-	return kind == GMM_RANGE_HVA ? &guest->slots.by_hva : &guest->slots.by_gfn;
-}
-
-static struct gmm_slot *slot_of_node(struct gmm_interval *node, enum gmm_range_kind kind)
-{
-	return kind == GMM_RANGE_HVA ? gmm_container_of(node, struct gmm_slot, by_hva) :
-				       gmm_container_of(node, struct gmm_slot, by_gfn);
 }
 
 /* Ends are inclusive, so a range up to the slot's last page needs no frame beyond it (G1). */
@@ -93,16 +80,16 @@ struct gmm_active_range *gmm_invalidate_find(struct gmm_guest *guest, enum gmm_r
 					     uint64_t start, uint64_t last, enum gmm_change change)
 {
 	struct gmm_invalidation *invalidation = &guest->invalidation;
-	enum gmm_range_kind other = other_kind(kind);
+	enum gmm_range_kind other = gmm_other_kind(kind);
 	struct gmm_active_range *found = gmm_active_find(invalidation, kind, start, last, change);
 	struct gmm_interval *node;
 
 	if (found || !invalidation->active_count[other])
 		return found;
-	gmm_interval_for_each(node, slots_by(guest, kind), start, last) {
+	gmm_interval_for_each(node, gmm_slots_by(guest, kind), start, last) {
 		uint64_t other_start, other_last;
 
-		gmm_invalidate_convert(guest, slot_of_node(node, kind), kind, start, last,
+		gmm_invalidate_convert(guest, gmm_slot_of_node(node, kind), kind, start, last,
 				       &other_start, &other_last);
 		found = gmm_active_find(invalidation, other, other_start, other_last, change);
 		if (found)
@@ -159,6 +146,7 @@ static void clear_caches(struct begin_context *context, enum gmm_range_kind kind
 
 		if (gmm_cache_hit(cache, page_shift, words, start, last, context->kick))
 			context->result.caches++;
+		context->result.leased += cache->leases != 0;
 	}
 	context->result.nodes += (uint32_t)(tree->visited - visited);
 }
@@ -168,12 +156,12 @@ static void clear_range(struct begin_context *context, enum gmm_range_kind kind,
 			uint64_t last)
 {
 	struct gmm_guest *guest = context->guest;
-	enum gmm_range_kind other = other_kind(kind);
+	enum gmm_range_kind other = gmm_other_kind(kind);
 	struct gmm_interval *node;
 
 	clear_caches(context, kind, start, last);
-	gmm_interval_for_each(node, slots_by(guest, kind), start, last) {
-		struct gmm_slot *slot = slot_of_node(node, kind);
+	gmm_interval_for_each(node, gmm_slots_by(guest, kind), start, last) {
+		struct gmm_slot *slot = gmm_slot_of_node(node, kind);
 		uint64_t other_start, other_last;
 		gmm_gfn_t first, end;
 
@@ -221,8 +209,8 @@ static bool hold_range(struct gmm_guest *guest, enum gmm_range_kind kind, uint64
 
 	if (kind == GMM_RANGE_GFN)
 		installing = overtake_operations(guest, start, last);
-	gmm_interval_for_each(node, slots_by(guest, kind), start, last) {
-		struct gmm_slot *slot = slot_of_node(node, kind);
+	gmm_interval_for_each(node, gmm_slots_by(guest, kind), start, last) {
+		struct gmm_slot *slot = gmm_slot_of_node(node, kind);
 		gmm_gfn_t first, end;
 
 		frames_within(guest, slot, kind, start, last, &first, &end);
@@ -302,6 +290,46 @@ static void kick_users(struct begin_context *context, uint32_t flags)
 	}
 }
 
+/* Sleeps until the I/O into the ranges is over; its faults are still served. */
+static void wait_leases(struct begin_context *context, enum gmm_range_kind kind,
+			const struct gmm_range *ranges, uint32_t count, uint32_t flags)
+{
+	struct gmm_guest *guest = context->guest;
+	uint32_t i;
+
+	if (!context->result.leased)
+		return;
+	if (flags & GMM_INVALIDATE_NONBLOCKING) {
+		gmm_count(guest, nonblocking_leased, context->result.leased);
+		gmm_warn_once(guest, GMM_WARN_NONBLOCKING_LEASED,
+			      "a non-blocking invalidation found a lease on the frames");
+		return;
+	}
+	for (i = 0; i < count; i++) {
+		uint64_t start, last;
+
+		normalize(guest, kind, &ranges[i], &start, &last);
+		gmm_lease_wait(guest, kind, start, last);
+	}
+}
+
+/* Whether one of the ranges is leased. Under the lock. */
+static bool any_leased(struct gmm_guest *guest, enum gmm_range_kind kind,
+		       const struct gmm_range *ranges, uint32_t count)
+	GMM_REQUIRES(gmm_rank_invalidate)
+{
+	uint32_t i;
+
+	for (i = 0; i < count; i++) {
+		uint64_t start, last;
+
+		normalize(guest, kind, &ranges[i], &start, &last);
+		if (gmm_lease_any(guest, kind, start, last))
+			return true;
+	}
+	return false;
+}
+
 /* Misuse, found before anything changes. */
 static int check_begin(struct gmm_guest *guest, const struct gmm_range *ranges, uint32_t count,
 		       uint32_t flags)
@@ -330,6 +358,10 @@ int gmm_invalidate_begin_flags(struct gmm_guest *guest, enum gmm_range_kind kind
 	if (error)
 		return error;
 	gmm_lock_invalidate(&invalidation->lock);
+	if ((flags & GMM_INVALIDATE_NOT_LEASED) && any_leased(guest, kind, ranges, count)) {
+		gmm_unlock_invalidate(&invalidation->lock);
+		return -GMM_EAGAIN;
+	}
 	for (i = 0; i < count; i++) {
 		uint64_t start, last;
 
@@ -351,6 +383,7 @@ int gmm_invalidate_begin_flags(struct gmm_guest *guest, enum gmm_range_kind kind
 	    gmm_section_domain_wait(&guest->sections))
 		gmm_count(guest, reader_waits, 1);
 	kick_users(&context, flags);
+	wait_leases(&context, kind, ranges, count, flags);
 	if (flags & GMM_INVALIDATE_SLOT)
 		for (i = 0; i < count; i++)
 			gmm_operation_drain(guest, ranges[i].start, ranges[i].end - 1, false);
@@ -415,9 +448,9 @@ static void wake_held(struct gmm_guest *guest, enum gmm_range_kind kind, uint64_
 		struct gmm_span span;
 
 		gmm_lock_invalidate(&guest->invalidation.lock);
-		node = gmm_interval_first(slots_by(guest, kind), start, last);
+		node = gmm_interval_first(gmm_slots_by(guest, kind), start, last);
 		if (node) {
-			struct gmm_slot *slot = slot_of_node(node, kind);
+			struct gmm_slot *slot = gmm_slot_of_node(node, kind);
 			gmm_gfn_t first, end;
 
 			frames_within(guest, slot, kind, start, last, &first, &end);
@@ -436,8 +469,8 @@ static void show_range(struct gmm_guest *guest, enum gmm_range_kind kind, uint64
 {
 	struct gmm_interval *node;
 
-	gmm_interval_for_each(node, slots_by(guest, kind), start, last) {
-		struct gmm_slot *slot = slot_of_node(node, kind);
+	gmm_interval_for_each(node, gmm_slots_by(guest, kind), start, last) {
+		struct gmm_slot *slot = gmm_slot_of_node(node, kind);
 		gmm_gfn_t first, end;
 
 		frames_within(guest, slot, kind, start, last, &first, &end);

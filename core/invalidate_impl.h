@@ -40,6 +40,9 @@ struct gmm_invalidation {
 	struct gmm_interval_tree operations; /* gmm_operation.node, by GFN */
 	uint32_t drainers;		     /* threads waiting for operations to end */
 	struct gmm_waitqueue ended;	     /* a range or an operation ended */
+	uint32_t leases; /* of all caches; also read without the lock, as a hint */
+	uint32_t lease_waiters;
+	struct gmm_waitqueue unleased; /* the last lease of a cache was dropped */
 };
 
 void gmm_invalidation_init(struct gmm_invalidation *invalidation);
@@ -49,11 +52,13 @@ void gmm_invalidation_destroy(struct gmm_invalidation *invalidation);
  * Flags beside the public one. FAULTS_GO_ON: faults are not held: the change takes the pages one by
  * one through their states, or holds them later. SLOT: it is a slot that changes: operations that
  * may wait are kept out, and those under way are waited for. NESTED: belongs to another change of
- * this thread, which is blocking too.
+ * this thread, which is blocking too. NOT_LEASED: -GMM_EAGAIN, and nothing is begun, when a cache of
+ * the ranges is leased.
  */
 #define GMM_INVALIDATE_FAULTS_GO_ON 2u
 #define GMM_INVALIDATE_SLOT 4u
 #define GMM_INVALIDATE_NESTED 8u
+#define GMM_INVALIDATE_NOT_LEASED 16u
 
 int gmm_invalidate_begin_flags(struct gmm_guest *guest, enum gmm_range_kind kind,
 			       const struct gmm_range *ranges, uint32_t count, uint32_t flags,

@@ -20,6 +20,7 @@
 #include "cache_impl.h"
 #include "dirty_impl.h"
 #include "guest_impl.h"
+#include "lease_impl.h"
 #include "vcpu_impl.h"
 
 int gmm_vcpu_create(struct gmm_guest *guest, uint32_t id, gmm_vcpu_kick_fn kick, void *opaque,
@@ -235,17 +236,6 @@ static int enter_once(struct gmm_vcpu *vcpu, struct changed *changed)
 	return error;
 }
 
-static int wait_change(struct gmm_guest *guest, const struct changed *changed)
-{
-	int error;
-
-	gmm_lock_invalidate(&guest->invalidation.lock);
-	error = gmm_invalidate_wait_locked(guest, changed->kind, changed->start, changed->last,
-					   GMM_CHANGE_ANY);
-	gmm_unlock_invalidate(&guest->invalidation.lock);
-	return error;
-}
-
 int gmm_vcpu_enter(struct gmm_vcpu *vcpu)
 {
 	struct changed changed = { 0 };
@@ -257,7 +247,8 @@ int gmm_vcpu_enter(struct gmm_vcpu *vcpu)
 	do {
 		error = enter_once(vcpu, &changed);
 		if (error == -GMM_EBUSY) {
-			error = wait_change(vcpu->guest, &changed);
+			error = gmm_lease_wait_change(vcpu->guest, changed.kind, changed.start,
+						      changed.last);
 			error = error ? error : 1;
 		}
 	} while (error > 0);

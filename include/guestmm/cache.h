@@ -39,7 +39,7 @@ GMM_API int gmm_cache_create(struct gmm_guest *guest, struct gmm_cache **cache);
 /*
  * Deactivates it, takes it out of all sets and frees it. The caller makes sure that nobody uses it
  * any more; not on the thread of a vCPU of its set in guest mode. -GMM_EDEADLK as for
- * gmm_cache_deactivate(). May sleep.
+ * gmm_cache_deactivate(); -GMM_EBUSY: it is leased (lease.h), and nothing is changed. May sleep.
  */
 GMM_API int gmm_cache_destroy(struct gmm_cache *cache);
 
@@ -48,7 +48,8 @@ GMM_API int gmm_cache_destroy(struct gmm_cache *cache);
  * translation undone first. The area may cover several pages and slots: slots with different
  * rights, kinds of memory, or frames that cannot be one range are -GMM_EXDEV. -GMM_EINVAL: length
  * 0, too many pages, unknown or no use; -GMM_ERANGE: wraps or beyond the address space;
- * -GMM_EDEADLK: in a section, or over this thread's own change; these four change nothing. After
+ * -GMM_EDEADLK: in a section, or over this thread's own change; -GMM_EBUSY: the cache is leased
+ * (lease.h); these change nothing. After
  * any other error, those of refresh, the cache is active and invalid with the new target, so that a
  * later refresh can succeed. May sleep.
  */
@@ -66,7 +67,8 @@ GMM_API int gmm_cache_activate_hva(struct gmm_cache *cache, gmm_hva_t hva, uint6
  * Makes the cache valid again for the same target; quick when it is valid. Sleeps while a change of
  * its range is in progress, makes absent pages resident, resolves only pages that were hit, and
  * keeps the mapping when the frames are the same (W4). Never overtaken: a change between resolving
- * and publishing makes it start again (P2, P3, P31, P35).
+ * and publishing makes it start again (P2, P3, P31, P35). When a change that did not wait for a
+ * lease moved the frames, asks for the lease and sleeps until it is dropped.
  * -GMM_EINVAL: inactive (P10); -GMM_EFAULT: in no slot, or not accessible; -GMM_EXDEV as above;
  * -GMM_EROFS never: see GMM_CACHE_WRITE; -GMM_ENOMEM; -GMM_EIO; -GMM_EDEADLK: in a section, or it
  * would sleep for a change while this thread has one in progress. May sleep.
@@ -75,14 +77,15 @@ GMM_API int gmm_cache_refresh(struct gmm_cache *cache);
 
 /*
  * Undoes the mapping and keeps the translation: the pointer is gone, the frame numbers stay, and
- * the next refresh only maps. Waits for sections. -GMM_EINVAL: inactive; -GMM_EDEADLK: in a
- * section. May sleep.
+ * the next refresh only maps. Waits for sections. -GMM_EINVAL: inactive; -GMM_EBUSY: leased;
+ * -GMM_EDEADLK: in a section. May sleep.
  */
 GMM_API int gmm_cache_drop(struct gmm_cache *cache);
 
 /*
- * Ends the target: waits for sections and kicks the vCPUs of its set. Idempotent. -GMM_EDEADLK in a
- * section, or with vCPUs in its set while this thread changes something. May sleep.
+ * Ends the target: waits for sections and kicks the vCPUs of its set. Idempotent. -GMM_EBUSY:
+ * leased, and nothing is changed; -GMM_EDEADLK in a section, or with vCPUs in its set while this
+ * thread changes something. May sleep.
  */
 GMM_API int gmm_cache_deactivate(struct gmm_cache *cache);
 

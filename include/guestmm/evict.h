@@ -17,8 +17,8 @@ extern "C" {
  * Tests and clears young in [gfn, gfn + count), in batches: returns the number of pages that were
  * young; with `bitmap`, sets bit i when gfn + i was. The pages' mappings are dropped where the
  * memory allows it (GMM_MEMORY_AGEABLE), so that the next access tells. With GMM_AGE_TEST_ONLY
- * nothing is cleared. Pages that somebody is changing count as young; frames in no slot are passed
- * over. -GMM_EINVAL: no pages; -GMM_ERANGE: beyond the address space; -GMM_EIO, -GMM_EDEADLK. May
+ * nothing is cleared. Pages that somebody is changing, and leased ones (lease.h), count as young;
+ * frames in no slot are passed over. -GMM_EINVAL: no pages; -GMM_ERANGE: beyond the address space; -GMM_EIO, -GMM_EDEADLK. May
  * sleep.
  */
 #define GMM_AGE_TEST_ONLY 1u
@@ -28,7 +28,7 @@ GMM_API int64_t gmm_age(struct gmm_guest *guest, gmm_gfn_t gfn, uint64_t count, 
 /*
  * Evicts the resident pages of [gfn, gfn + count): invalidate, wait, write-protect, write out,
  * discard, wake (W10). With GMM_EVICT_COLD only pages that are not young. Pages that somebody is
- * changing are left. Returns the number evicted, which may be 0; -GMM_EOPNOTSUPP: memory that
+ * changing, and leased ones, are left. Returns the number evicted, which may be 0; -GMM_EOPNOTSUPP: memory that
  * cannot; -GMM_EINVAL: no pages; -GMM_ERANGE: not all in slots; -GMM_ENOMEM, -GMM_EDEADLK;
  * -GMM_EIO: writing out failed, and those pages stay resident. May sleep.
  */
@@ -37,7 +37,7 @@ GMM_API int64_t gmm_evict(struct gmm_guest *guest, gmm_gfn_t gfn, uint64_t count
 
 /*
  * Throws the contents of [gfn, gfn + count) away: the pages read as zero from now on. The dirty log
- * has them as written. Waits for pages that somebody is changing. Errors as for gmm_evict(). May
+ * has them as written. Waits for pages that somebody is changing, and for leases. Errors as for gmm_evict(). May
  * sleep.
  */
 GMM_API int gmm_discard(struct gmm_guest *guest, gmm_gfn_t gfn, uint64_t count);

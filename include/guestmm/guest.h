@@ -75,6 +75,11 @@ struct gmm_guest_counters {
 	uint64_t discarded;	       /* pages discarded */
 	uint64_t dirty_marked;	       /* bits newly set by faults, caches and ranges */
 	uint64_t dirty_harvested;      /* bits handed out */
+	uint64_t leases;	       /* leases taken (lease.h) */
+	uint64_t lease_asks;	       /* holders asked to drop them */
+	uint64_t lease_waits;	       /* times a change slept until leases were dropped */
+	uint64_t lease_passed;	       /* pages that eviction passed over because of a lease */
+	uint64_t nonblocking_leased;   /* leased caches that non-blocking begins found */
 };
 
 /*

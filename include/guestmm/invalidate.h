@@ -27,7 +27,7 @@ struct gmm_range {
 
 /*
  * Host readers are excluded as always, but vCPUs that use a frame of the range are kicked without
- * being waited for; if one was in guest mode it is counted and reported once (P34).
+ * being waited for; if one was in guest mode it is counted and reported once (P34). So are leases.
  */
 #define GMM_INVALIDATE_NONBLOCKING 1u
 
@@ -36,16 +36,17 @@ struct gmm_invalidate_result {
 	uint32_t caches; /* valid caches that were cleared */
 	uint32_t nodes;	 /* index nodes looked at */
 	uint32_t kicked; /* vCPUs kicked */
+	uint32_t leased; /* caches with leases */
 };
 
 /*
  * Begins a change to `count` ranges of one kind. On return: no cache of these ranges is valid, no
  * section that could have used one is still running, no vCPU of a set that uses one is in guest
- * mode (blocking), and no fault installs a translation of the range until the end (one whose
+ * mode and no cache is leased (both: blocking), and no fault installs a translation of the range until the end (one whose
  * installation a non-blocking begin finds under way undoes it right after). Readers are waited for
  * once, however many ranges there are. Allocates nothing and cannot fail but for
  * misuse: -GMM_EDEADLK in a section, or blocking while this thread has another change in progress;
- * -GMM_EINVAL for an empty range. Blocking may sleep (waiting for vCPUs); non-blocking spins for
+ * -GMM_EINVAL for an empty range. Blocking may sleep (for vCPUs and leases); non-blocking spins for
  * readers only. `result` may be NULL.
  *
  * GMM_ACTIVE_RANGES - 1 of each kind are told apart; what comes on top is merged into one that

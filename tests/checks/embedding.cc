@@ -9,6 +9,7 @@
 #include <guestmm/fault.h>
 #include <guestmm/guest.h>
 #include <guestmm/invalidate.h>
+#include <guestmm/lease.h>
 #include <guestmm/linux/fault_service.h>
 #include <guestmm/linux/latency.h>
 #include <guestmm/linux/memory.h>

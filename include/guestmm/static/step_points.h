@@ -12,6 +12,7 @@ enum gmm_step_point {
 	GMM_STEP_INVALIDATE_REGISTERED, /* begin: ranges active, caches cleared, lock dropped */
 	GMM_STEP_INVALIDATE_READERS,	/* begin: about to wait for readers' sections */
 	GMM_STEP_INVALIDATE_KICK,	/* begin: about to kick the vCPUs that use a frame */
+	GMM_STEP_LEASE_WAIT,		/* somebody is about to sleep until leases are dropped */
 	GMM_STEP_INVALIDATE_CHANGING,	/* begin: everybody is out, the change may start */
 	GMM_STEP_INVALIDATE_END,	/* end: about to take the range out */
 	GMM_STEP_INVALIDATE_WAIT,	/* somebody is about to sleep until a range ends */
@@ -22,6 +23,7 @@ enum gmm_step_point {
 	GMM_STEP_FAULT_CLAIMED,	      /* fault: owns the page's state, before filling */
 	GMM_STEP_FAULT_INSTALL,	      /* fault: filled or resolved, before the retry check */
 	GMM_STEP_FAULT_MAPPED,	      /* fault: mapped, before the state is released */
+	GMM_STEP_EVICT_PICKED,	      /* evict: pages chosen, before their change begins */
 	GMM_STEP_EVICT_CLAIMED,	      /* evict: owns the pages, before write protection */
 	GMM_STEP_EVICT_PROTECTED,     /* evict: write-protected, before writing out */
 	GMM_STEP_EVICT_WRITTEN,	      /* evict: written out, before discarding */
