@@ -3,18 +3,20 @@
 #   make run     install what is missing, build, and run the main job with its defaults
 #   make test    install what is missing, build, and run every test
 #
-# Others: build (leaves build/gmm), bench, check (all gates but the tests), test-deep (long tests),
-# format, clean. Variables: ARGS for `gmm run`, TESTS to name tests, WERROR=false for compilers
+# Others: build (leaves build/gmm), install and uninstall (PREFIX, DESTDIR), bench, check (all gates but
+# the tests), test-deep (long tests), format, clean. Variables: ARGS for `gmm run`, TESTS to name tests, WERROR=false for compilers
 # newer than the ones the gates use. Meson and ninja do the work.
 BUILD ?= build
 TEST_BUILD ?= $(BUILD)/test
 WERROR ?= true
 ARGS ?=
 TESTS ?=
+PREFIX ?= /usr/local
+DESTDIR ?=
 
 MESON_TEST = meson test -C $(TEST_BUILD) --no-rebuild --print-errorlogs
 
-.PHONY: all build run test test-build test-deep bench check format clean
+.PHONY: all build install uninstall run test test-build test-deep bench check format clean
 
 all: build
 
@@ -22,6 +24,16 @@ build:
 	@scripts/install-packages build
 	@scripts/configure $(BUILD)
 	@ninja -C $(BUILD)
+
+install:
+	@scripts/install-packages build
+	@scripts/configure $(BUILD) -Dprefix=$(PREFIX)
+	@ninja -C $(BUILD)
+	@meson install -C $(BUILD) --no-rebuild $(if $(DESTDIR),--destdir $(abspath $(DESTDIR)))
+
+# Removes what the last `make install` of this build directory installed.
+uninstall:
+	@ninja -C $(BUILD) uninstall
 
 run: build
 	@$(BUILD)/gmm run $(ARGS)

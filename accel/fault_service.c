@@ -11,8 +11,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "live_stage2.h"
-
 #define PAGE_BYTES 4096u
 #define BATCH 16
 #define THREADS_MAX 16u

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
-#include "live_stage2.h"
+#include "live_stage2_impl.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -24,22 +24,6 @@ static bool is_shared(const struct gmm_memory_ops *ops)
 static uint32_t abilities(const struct gmm_live_stage2 *live)
 {
 	return live->userfault ? gmm_userfault_abilities(live->userfault) : 0;
-}
-
-int gmm_live_stage2_init(struct gmm_live_stage2 *live, struct gmm_userfault *userfault,
-			 bool logs_writes)
-{
-	memset(live, 0, sizeof(*live));
-	live->userfault = userfault;
-	live->logs_writes = logs_writes;
-	return pthread_rwlock_init(&live->lock, NULL) ? -GMM_ENOMEM : 0;
-}
-
-void gmm_live_stage2_destroy(struct gmm_live_stage2 *live)
-{
-	pthread_rwlock_destroy(&live->lock);
-	free(live->ranges);
-	live->ranges = NULL;
 }
 
 /*
@@ -322,17 +306,63 @@ static int unmap_pages(void *owner, const struct gmm_span *span)
 											0;
 }
 
-struct gmm_stage2_ops gmm_live_stage2_ops(const struct gmm_live_stage2 *live, const char *name)
+static int slot_change(void *owner, const struct gmm_slot_info *old,
+		       const struct gmm_slot_info *now)
 {
-	return (struct gmm_stage2_ops){
+	return gmm_live_stage2_slot_change(owner, old, now);
+}
+
+int gmm_live_stage2_init(struct gmm_live_stage2 *live, struct gmm_userfault *userfault,
+			 const char *name, bool logs_writes)
+{
+	memset(live, 0, sizeof(*live));
+	live->userfault = userfault;
+	live->logs_writes = logs_writes;
+	live->ops = (struct gmm_stage2_ops){
 		.version = GMM_STAGE2_OPS_VERSION,
-		.flags = abilities(live) & GMM_USERFAULT_CONTINUE_WP ? GMM_STAGE2_MAPS_PROTECTED :
-								       0,
 		.name = name,
 		.map = map_pages,
 		.unmap = unmap_pages,
 		.protect = protect_pages,
 		.unprotect = unprotect_pages,
 		.wake = wake_pages,
+		.slot_change = slot_change,
 	};
+	if (abilities(live) & GMM_USERFAULT_CONTINUE_WP)
+		live->ops.flags |= GMM_STAGE2_MAPS_PROTECTED;
+	return pthread_rwlock_init(&live->lock, NULL) ? -GMM_ENOMEM : 0;
+}
+
+void gmm_live_stage2_fini(struct gmm_live_stage2 *live)
+{
+	pthread_rwlock_destroy(&live->lock);
+	free(live->ranges);
+	live->ranges = NULL;
+}
+
+int gmm_live_stage2_create(struct gmm_userfault *userfault, struct gmm_live_stage2 **live)
+{
+	struct gmm_live_stage2 *made = malloc(sizeof(*made));
+	int error;
+
+	if (!made)
+		return -GMM_ENOMEM;
+	error = gmm_live_stage2_init(made, userfault, "live", false);
+	if (error) {
+		free(made);
+		return error;
+	}
+	*live = made;
+	return 0;
+}
+
+void gmm_live_stage2_destroy(struct gmm_live_stage2 *live)
+{
+	gmm_live_stage2_fini(live);
+	free(live);
+}
+
+const struct gmm_stage2_ops *gmm_live_stage2_ops(const struct gmm_live_stage2 *live)
+{
+	return &live->ops;
 }

@@ -123,32 +123,38 @@ static int enable_ring(struct gmm_accel *accel, char *text)
 	return 0;
 }
 
+static int create_slots(struct gmm_accel *accel, char *text)
+{
+	struct gmm_kvm_slots_config config = {
+		.vm = accel->vm,
+		.userfault = accel->config.userfault,
+		.gpa_bytes = accel->config.gpa_bytes,
+		.ring_entries = accel->ring_entries,
+	};
+	int error = gmm_kvm_slots_create(&config, &accel->slots);
+
+	if (error) {
+		accel->slots = NULL;
+		snprintf(text, GMM_ACCEL_TEXT_BYTES, "%s",
+			 error == -GMM_ENOSYS ?
+				 "KVM refuses manual clearing of the dirty log: use --accel "
+				 "process" :
+				 "out of memory for the table of slots");
+	}
+	return error;
+}
+
 static int configure(struct gmm_accel *accel, char *text)
 {
 	int quirks = ioctl(accel->vm, KVM_CHECK_EXTENSION, KVM_CAP_DISABLE_QUIRKS2);
-	int slots = ioctl(accel->vm, KVM_CHECK_EXTENSION, KVM_CAP_NR_MEMSLOTS);
+	int error = 0;
 
-	accel->slots_max = slots > 0 ? (uint32_t)slots : 32;
-	if (accel->slots_max > GMM_SLOTS_MAX)
-		accel->slots_max = GMM_SLOTS_MAX;
-	accel->slots = calloc(accel->slots_max, sizeof(struct kvm_slot *));
-	if (!accel->slots) {
-		snprintf(text, GMM_ACCEL_TEXT_BYTES, "out of memory for the table of slots");
-		return -GMM_ENOMEM;
-	}
 	/* With the quirk, removing any slot makes the guest fault all its pages in again. */
 	if (quirks > 0 && quirks & KVM_X86_QUIRK_SLOT_ZAP_ALL)
 		enable(accel->vm, KVM_CAP_DISABLE_QUIRKS2, KVM_X86_QUIRK_SLOT_ZAP_ALL);
 	if (accel->config.dirty == GMM_ACCEL_DIRTY_RING)
-		return enable_ring(accel, text);
-	if (enable(accel->vm, KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2,
-		   KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE)) {
-		snprintf(text, GMM_ACCEL_TEXT_BYTES,
-			 "KVM refuses manual clearing of the dirty log (%s): use --accel process",
-			 strerror(errno));
-		return -GMM_EIO;
-	}
-	return 0;
+		error = enable_ring(accel, text);
+	return error ? error : create_slots(accel, text);
 }
 
 static void kvm_destroy(struct gmm_accel *accel)
@@ -157,9 +163,8 @@ static void kvm_destroy(struct gmm_accel *accel)
 		close(accel->vm);
 	if (accel->kvm >= 0)
 		close(accel->kvm);
-	kvm_slots_free(accel);
-	gmm_live_stage2_destroy(&accel->live);
-	pthread_mutex_destroy(&accel->lock);
+	if (accel->slots)
+		gmm_kvm_slots_destroy(accel->slots);
 	free(accel);
 }
 
@@ -204,19 +209,13 @@ static int kvm_create(const struct gmm_accel_config *config, struct gmm_accel **
 		return -GMM_EINVAL;
 	}
 	made = calloc(1, sizeof(*made));
-	if (!made || gmm_live_stage2_init(&made->live, config->userfault, true)) {
-		free(made);
+	if (!made) {
 		snprintf(text, GMM_ACCEL_TEXT_BYTES, "out of memory");
 		return -GMM_ENOMEM;
 	}
-	pthread_mutex_init(&made->lock, NULL);
 	made->config = *config;
 	made->kvm = -1;
 	made->vm = -1;
-	made->stage2_ops = gmm_live_stage2_ops(&made->live, "kvm");
-	made->stage2_ops.flags |= GMM_STAGE2_LOGS_WRITES;
-	made->stage2_ops.collect_dirty = kvm_collect_dirty;
-	made->stage2_ops.slot_change = kvm_slot_change;
 	error = open_vm(made, text);
 	if (error) {
 		kvm_destroy(made);
@@ -228,9 +227,9 @@ static int kvm_create(const struct gmm_accel_config *config, struct gmm_accel **
 
 static void kvm_stage2(struct gmm_accel *accel, struct gmm_accel_stage2 *stage2)
 {
-	stage2->ops = &accel->stage2_ops;
-	stage2->owner = &accel->live;
-	stage2->live = &accel->live;
+	stage2->ops = gmm_kvm_slots_ops(accel->slots);
+	stage2->owner = accel->slots;
+	stage2->live = gmm_kvm_slots_live(accel->slots);
 }
 
 static void *kvm_vcpu_address(struct gmm_accel *accel, gmm_gpa_t gpa, uint64_t bytes)

@@ -1,15 +1,52 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
 /* KVM's memory slots and their dirty logs. */
+#include <guestmm/linux/kvm_slots.h>
+
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <guestmm/slot.h>
 
-#include "kvm_impl.h"
+#include "../linux_uapi.h"
+#include "../live_stage2_impl.h"
 
 #define PAGE_SHIFT 12
+
+/* A slot that KVM knows. */
+struct kvm_slot {
+	struct gmm_slot_info info;
+	uint64_t words; /* of each bitmap */
+	/*
+	 * Pages known to be written and not yet collected: from rings, or from a log that went
+	 * away.
+	 */
+	uint64_t *pending;
+	uint64_t *log; /* bitmap mode: KVM's answer */
+};
+
+struct kvm_ring {
+	struct kvm_ring *next;
+	int vcpu;
+	struct kvm_dirty_gfn *entries;
+	uint64_t taken; /* so far */
+};
+
+struct gmm_kvm_slots {
+	struct gmm_live_stage2 live; /* first: the owner of the operations is both */
+
+	/* Immutable after create. */
+	struct gmm_kvm_slots_config config;
+	uint32_t slots_max;
+
+	/* Slots, rings and the calls of KVM that change them. */
+	pthread_mutex_t lock;
+	struct kvm_slot **slots; /* by id; NULL: there is none */
+	struct kvm_ring *rings;
+};
 
 static uint64_t ceil_words(uint64_t pages)
 {
@@ -22,7 +59,7 @@ static uint32_t kvm_flags(uint32_t flags)
 	       (flags & GMM_SLOT_READ_ONLY ? KVM_MEM_READONLY : 0);
 }
 
-static int set_region(struct gmm_accel *accel, const struct gmm_slot_info *info, uint64_t count)
+static int set_region(struct gmm_kvm_slots *owner, const struct gmm_slot_info *info, uint64_t count)
 {
 	struct kvm_userspace_memory_region region = {
 		.slot = info->id,
@@ -32,7 +69,7 @@ static int set_region(struct gmm_accel *accel, const struct gmm_slot_info *info,
 		.userspace_addr = info->hva,
 	};
 
-	if (ioctl(accel->vm, KVM_SET_USER_MEMORY_REGION, &region) == 0)
+	if (ioctl(owner->config.vm, KVM_SET_USER_MEMORY_REGION, &region) == 0)
 		return 0;
 	switch (errno) {
 	case EEXIST:
@@ -55,7 +92,8 @@ static void slot_free(struct kvm_slot *slot)
 	free(slot);
 }
 
-static struct kvm_slot *slot_make(const struct gmm_accel *accel, const struct gmm_slot_info *info)
+static struct kvm_slot *slot_make(const struct gmm_kvm_slots *owner,
+				  const struct gmm_slot_info *info)
 {
 	struct kvm_slot *slot = calloc(1, sizeof(*slot));
 
@@ -65,9 +103,9 @@ static struct kvm_slot *slot_make(const struct gmm_accel *accel, const struct gm
 	if (info->flags & GMM_SLOT_LOG_DIRTY) {
 		slot->words = ceil_words(info->count);
 		slot->pending = calloc(slot->words, sizeof(uint64_t));
-		if (!accel->ring_entries)
+		if (!owner->config.ring_entries)
 			slot->log = calloc(slot->words, sizeof(uint64_t));
-		if (!slot->pending || (!accel->ring_entries && !slot->log)) {
+		if (!slot->pending || (!owner->config.ring_entries && !slot->log)) {
 			slot_free(slot);
 			return NULL;
 		}
@@ -76,24 +114,62 @@ static struct kvm_slot *slot_make(const struct gmm_accel *accel, const struct gm
 }
 
 /* KVM's log of the whole slot; its bits stay set there. */
-static int log_read(struct gmm_accel *accel, struct kvm_slot *slot)
+static int log_read(struct gmm_kvm_slots *owner, struct kvm_slot *slot)
 {
 	struct kvm_dirty_log request = { .slot = slot->info.id, .dirty_bitmap = slot->log };
 
-	return ioctl(accel->vm, KVM_GET_DIRTY_LOG, &request) ? -GMM_EIO : 0;
+	return ioctl(owner->config.vm, KVM_GET_DIRTY_LOG, &request) ? -GMM_EIO : 0;
+}
+
+static void ring_entry_take(struct gmm_kvm_slots *owner, const struct kvm_dirty_gfn *entry)
+{
+	uint32_t id = entry->slot & 0xffff; /* the upper half is the address space: SMM, unused */
+	struct kvm_slot *slot = id < owner->slots_max ? owner->slots[id] : NULL;
+
+	if (slot && slot->pending && entry->offset < slot->info.count)
+		slot->pending[entry->offset / 64] |= 1ull << (entry->offset % 64);
+}
+
+/*
+ * Called with owner->lock. An entry is dirty, then (by us) harvested, then (by the reset) empty; at
+ * most one ring's length is taken, so a guest that writes on cannot keep us here.
+ */
+static int rings_harvest(struct gmm_kvm_slots *owner)
+{
+	struct kvm_dirty_gfn *entry;
+	struct kvm_ring *ring;
+	uint64_t taken = 0;
+	uint32_t n;
+
+	for (ring = owner->rings; ring; ring = ring->next) {
+		for (n = 0; n < owner->config.ring_entries; n++) {
+			entry = &ring->entries[ring->taken % owner->config.ring_entries];
+			if (!(__atomic_load_n(&entry->flags, __ATOMIC_ACQUIRE) &
+			      KVM_DIRTY_GFN_F_DIRTY))
+				break;
+			ring_entry_take(owner, entry);
+			__atomic_store_n(&entry->flags, KVM_DIRTY_GFN_F_RESET, __ATOMIC_RELEASE);
+			ring->taken++;
+			taken++;
+		}
+	}
+	if (!taken)
+		return 0;
+	/* It may stop early at a signal that is let in here; what is left is reset next time. */
+	return ioctl(owner->config.vm, KVM_RESET_DIRTY_RINGS, 0) < 0 ? -GMM_EIO : 0;
 }
 
 /* Saves what a log knows before the log goes away. */
-static int log_save(struct gmm_accel *accel, struct kvm_slot *slot)
+static int log_save(struct gmm_kvm_slots *owner, struct kvm_slot *slot)
 {
 	uint64_t i;
 	int error;
 
 	if (!slot->pending)
 		return 0;
-	if (accel->ring_entries)
-		return kvm_rings_harvest(accel);
-	error = log_read(accel, slot);
+	if (owner->config.ring_entries)
+		return rings_harvest(owner);
+	error = log_read(owner, slot);
 	for (i = 0; !error && i < slot->words; i++)
 		slot->pending[i] |= slot->log[i];
 	return error;
@@ -119,45 +195,45 @@ static bool changes_in_place(const struct gmm_slot_info *old, const struct gmm_s
 	       !((old->flags ^ now->flags) & GMM_SLOT_READ_ONLY);
 }
 
-static int replace(struct gmm_accel *accel, struct kvm_slot *old, struct kvm_slot *now)
+static int replace(struct gmm_kvm_slots *owner, struct kvm_slot *old, struct kvm_slot *now)
 {
 	int error;
 
 	if (changes_in_place(&old->info, &now->info))
-		return set_region(accel, &now->info, now->info.count);
-	error = set_region(accel, &old->info, 0);
+		return set_region(owner, &now->info, now->info.count);
+	error = set_region(owner, &old->info, 0);
 	if (error)
 		return error;
-	error = set_region(accel, &now->info, now->info.count);
+	error = set_region(owner, &now->info, now->info.count);
 	if (error)
-		set_region(accel, &old->info, old->info.count);
+		set_region(owner, &old->info, old->info.count);
 	return error;
 }
 
-static int change(struct gmm_accel *accel, const struct gmm_slot_info *old,
+static int change(struct gmm_kvm_slots *owner, const struct gmm_slot_info *old,
 		  const struct gmm_slot_info *now)
 {
 	uint32_t id = old->count ? old->id : now->id;
 	struct kvm_slot *before, *after = NULL;
 	int error = 0;
 
-	if (id >= accel->slots_max)
+	if (id >= owner->slots_max)
 		return -GMM_ENOSPC;
-	before = accel->slots[id];
+	before = owner->slots[id];
 	if (now->count) {
-		after = slot_make(accel, now);
+		after = slot_make(owner, now);
 		if (!after)
 			return -GMM_ENOMEM;
 	}
 	if (before)
-		error = log_save(accel, before);
+		error = log_save(owner, before);
 	if (!error) {
 		if (before && after)
-			error = replace(accel, before, after);
+			error = replace(owner, before, after);
 		else if (after)
-			error = set_region(accel, now, now->count);
+			error = set_region(owner, now, now->count);
 		else if (before)
-			error = set_region(accel, old, 0);
+			error = set_region(owner, old, 0);
 	}
 	if (error) {
 		slot_free(after);
@@ -166,79 +242,32 @@ static int change(struct gmm_accel *accel, const struct gmm_slot_info *old,
 	if (before && after)
 		pending_carry(before, after);
 	slot_free(before);
-	accel->slots[id] = after;
+	owner->slots[id] = after;
 	return 0;
 }
 
-int kvm_slot_change(void *owner, const struct gmm_slot_info *old, const struct gmm_slot_info *now)
+static int slot_change(void *opaque, const struct gmm_slot_info *old,
+		       const struct gmm_slot_info *now)
 {
-	struct gmm_accel *accel = kvm_accel_of(owner);
+	struct gmm_kvm_slots *owner = opaque;
+	uint64_t limit = owner->config.gpa_bytes;
 	int error;
 
-	if (now->count && ((now->gfn + now->count) << PAGE_SHIFT) > accel->config.gpa_bytes)
+	if (now->count && limit && ((now->gfn + now->count) << PAGE_SHIFT) > limit)
 		return -GMM_ERANGE;
-	pthread_mutex_lock(&accel->lock);
-	error = gmm_live_stage2_slot_change(&accel->live, old, now);
+	pthread_mutex_lock(&owner->lock);
+	error = gmm_live_stage2_slot_change(&owner->live, old, now);
 	if (!error) {
-		error = change(accel, old, now);
+		error = change(owner, old, now);
 		if (error)
-			gmm_live_stage2_slot_change(&accel->live, now, old);
+			gmm_live_stage2_slot_change(&owner->live, now, old);
 	}
-	pthread_mutex_unlock(&accel->lock);
+	pthread_mutex_unlock(&owner->lock);
 	return error;
 }
 
-void kvm_slots_free(struct gmm_accel *accel)
-{
-	uint32_t i;
-
-	for (i = 0; accel->slots && i < accel->slots_max; i++)
-		slot_free(accel->slots[i]);
-	free(accel->slots);
-	accel->slots = NULL;
-}
-
-static void ring_entry_take(struct gmm_accel *accel, const struct kvm_dirty_gfn *entry)
-{
-	uint32_t id = entry->slot & 0xffff; /* the upper half is the address space: SMM, unused */
-	struct kvm_slot *slot = id < accel->slots_max ? accel->slots[id] : NULL;
-
-	if (slot && slot->pending && entry->offset < slot->info.count)
-		slot->pending[entry->offset / 64] |= 1ull << (entry->offset % 64);
-}
-
-/*
- * Called with accel->lock. An entry is dirty, then (by us) harvested, then (by the reset) empty; at
- * most one ring's length is taken, so a guest that writes on cannot keep us here.
- */
-int kvm_rings_harvest(struct gmm_accel *accel)
-{
-	struct kvm_dirty_gfn *entry;
-	uint64_t taken = 0;
-	uint32_t i, n;
-
-	for (i = 0; i < accel->config.vcpus; i++) {
-		struct gmm_accel_vcpu *vcpu = accel->vcpus[i];
-
-		for (n = 0; vcpu && n < accel->ring_entries; n++) {
-			entry = &vcpu->ring[vcpu->ring_next % accel->ring_entries];
-			if (!(__atomic_load_n(&entry->flags, __ATOMIC_ACQUIRE) &
-			      KVM_DIRTY_GFN_F_DIRTY))
-				break;
-			ring_entry_take(accel, entry);
-			__atomic_store_n(&entry->flags, KVM_DIRTY_GFN_F_RESET, __ATOMIC_RELEASE);
-			vcpu->ring_next++;
-			taken++;
-		}
-	}
-	if (!taken)
-		return 0;
-	/* It may stop early at a signal that is let in here; what is left is reset next time. */
-	return ioctl(accel->vm, KVM_RESET_DIRTY_RINGS, 0) < 0 ? -GMM_EIO : 0;
-}
-
 /* Clears and protects again the pages whose bits are set in `words`. */
-static int log_clear(struct gmm_accel *accel, const struct kvm_slot *slot, uint64_t first,
+static int log_clear(struct gmm_kvm_slots *owner, const struct kvm_slot *slot, uint64_t first,
 		     uint64_t words, uint64_t *bits)
 {
 	uint64_t pages = words * 64;
@@ -253,11 +282,11 @@ static int log_clear(struct gmm_accel *accel, const struct kvm_slot *slot, uint6
 		pages = slot->info.count - first;
 	request.num_pages = pages;
 	request.dirty_bitmap = bits;
-	return ioctl(accel->vm, KVM_CLEAR_DIRTY_LOG, &request) ? -GMM_EIO : 0;
+	return ioctl(owner->config.vm, KVM_CLEAR_DIRTY_LOG, &request) ? -GMM_EIO : 0;
 }
 
-static int collect(struct gmm_accel *accel, struct kvm_slot *slot, uint64_t first, uint64_t count,
-		   uint64_t *words)
+static int collect(struct gmm_kvm_slots *owner, struct kvm_slot *slot, uint64_t first,
+		   uint64_t count, uint64_t *words)
 {
 	uint64_t length = ceil_words(count);
 	uint64_t last_mask = count % 64 ? (1ull << (count % 64)) - 1 : ~0ull;
@@ -266,10 +295,10 @@ static int collect(struct gmm_accel *accel, struct kvm_slot *slot, uint64_t firs
 	uint64_t i, mask;
 	int error;
 
-	error = accel->ring_entries ? kvm_rings_harvest(accel) : log_read(accel, slot);
+	error = owner->config.ring_entries ? rings_harvest(owner) : log_read(owner, slot);
 	if (!error && log) {
 		log[length - 1] &= last_mask;
-		error = log_clear(accel, slot, first, length, log);
+		error = log_clear(owner, slot, first, length, log);
 	}
 	if (error)
 		return error;
@@ -281,21 +310,170 @@ static int collect(struct gmm_accel *accel, struct kvm_slot *slot, uint64_t firs
 	return 0;
 }
 
-int kvm_collect_dirty(void *owner, const struct gmm_span *span, uint64_t *words)
+static int collect_dirty(void *opaque, const struct gmm_span *span, uint64_t *words)
 {
-	struct gmm_accel *accel = kvm_accel_of(owner);
+	struct gmm_kvm_slots *owner = opaque;
 	struct kvm_slot *slot;
 	uint64_t first;
 	int error = -GMM_EIO;
 
-	pthread_mutex_lock(&accel->lock);
-	slot = span->slot < accel->slots_max ? accel->slots[span->slot] : NULL;
+	pthread_mutex_lock(&owner->lock);
+	slot = span->slot < owner->slots_max ? owner->slots[span->slot] : NULL;
 	if (slot && slot->pending && span->count && span->gfn >= slot->info.gfn) {
 		first = span->gfn - slot->info.gfn;
 		if (first % 64 == 0 && first < slot->info.count &&
 		    span->count <= slot->info.count - first)
-			error = collect(accel, slot, first, span->count, words);
+			error = collect(owner, slot, first, span->count, words);
 	}
-	pthread_mutex_unlock(&accel->lock);
+	pthread_mutex_unlock(&owner->lock);
+	return error;
+}
+
+static int configure(struct gmm_kvm_slots *owner)
+{
+	struct kvm_enable_cap manual = { .cap = KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2,
+					 .args = { KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE } };
+	int slots = ioctl(owner->config.vm, KVM_CHECK_EXTENSION, KVM_CAP_NR_MEMSLOTS);
+
+	owner->slots_max = slots > 0 ? (uint32_t)slots : 32;
+	if (owner->slots_max > GMM_SLOTS_MAX)
+		owner->slots_max = GMM_SLOTS_MAX;
+	owner->slots = calloc(owner->slots_max, sizeof(struct kvm_slot *));
+	if (!owner->slots)
+		return -GMM_ENOMEM;
+	if (!owner->config.ring_entries && ioctl(owner->config.vm, KVM_ENABLE_CAP, &manual))
+		return -GMM_ENOSYS;
+	return 0;
+}
+
+int gmm_kvm_slots_create(const struct gmm_kvm_slots_config *config, struct gmm_kvm_slots **slots)
+{
+	struct gmm_kvm_slots *made;
+	int error;
+
+	if (config->ring_entries & (config->ring_entries - 1))
+		return -GMM_EINVAL;
+	if (config->userfault &&
+	    !(gmm_userfault_abilities(config->userfault) & GMM_USERFAULT_KERNEL))
+		return -GMM_EINVAL;
+	made = calloc(1, sizeof(*made));
+	if (!made)
+		return -GMM_ENOMEM;
+	made->config = *config;
+	error = gmm_live_stage2_init(&made->live, config->userfault, "kvm", true);
+	if (error) {
+		free(made);
+		return error;
+	}
+	made->live.ops.flags |= GMM_STAGE2_LOGS_WRITES;
+	made->live.ops.collect_dirty = collect_dirty;
+	made->live.ops.slot_change = slot_change;
+	pthread_mutex_init(&made->lock, NULL);
+	error = configure(made);
+	if (error) {
+		gmm_kvm_slots_destroy(made);
+		return error;
+	}
+	*slots = made;
+	return 0;
+}
+
+static void ring_free(struct gmm_kvm_slots *owner, struct kvm_ring *ring)
+{
+	munmap(ring->entries, owner->config.ring_entries * sizeof(*ring->entries));
+	free(ring);
+}
+
+void gmm_kvm_slots_destroy(struct gmm_kvm_slots *owner)
+{
+	struct kvm_ring *ring;
+	uint32_t i;
+
+	while ((ring = owner->rings)) {
+		owner->rings = ring->next;
+		ring_free(owner, ring);
+	}
+	for (i = 0; owner->slots && i < owner->slots_max; i++)
+		slot_free(owner->slots[i]);
+	free(owner->slots);
+	pthread_mutex_destroy(&owner->lock);
+	gmm_live_stage2_fini(&owner->live);
+	free(owner);
+}
+
+const struct gmm_stage2_ops *gmm_kvm_slots_ops(const struct gmm_kvm_slots *owner)
+{
+	return &owner->live.ops;
+}
+
+struct gmm_live_stage2 *gmm_kvm_slots_live(struct gmm_kvm_slots *owner)
+{
+	return &owner->live;
+}
+
+/* Where the pointer to the ring of `vcpu` is, or the one at the end of the list. */
+static struct kvm_ring **ring_place(struct gmm_kvm_slots *owner, int vcpu)
+{
+	struct kvm_ring **place = &owner->rings;
+
+	while (*place && (*place)->vcpu != vcpu)
+		place = &(*place)->next;
+	return place;
+}
+
+int gmm_kvm_slots_vcpu_add(struct gmm_kvm_slots *owner, int vcpu)
+{
+	size_t bytes = owner->config.ring_entries * sizeof(struct kvm_dirty_gfn);
+	struct kvm_ring *ring, **place;
+	int error = 0;
+
+	if (!bytes)
+		return 0;
+	ring = calloc(1, sizeof(*ring));
+	if (!ring)
+		return -GMM_ENOMEM;
+	ring->vcpu = vcpu;
+	ring->entries = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu,
+			     KVM_DIRTY_LOG_PAGE_OFFSET * sysconf(_SC_PAGESIZE));
+	if (ring->entries == MAP_FAILED) {
+		free(ring);
+		return -GMM_EIO;
+	}
+	pthread_mutex_lock(&owner->lock);
+	place = ring_place(owner, vcpu);
+	if (*place)
+		error = -GMM_EEXIST;
+	else
+		*place = ring;
+	pthread_mutex_unlock(&owner->lock);
+	if (error)
+		ring_free(owner, ring);
+	return error;
+}
+
+void gmm_kvm_slots_vcpu_remove(struct gmm_kvm_slots *owner, int vcpu)
+{
+	struct kvm_ring *ring, **place;
+
+	pthread_mutex_lock(&owner->lock);
+	place = ring_place(owner, vcpu);
+	ring = *place;
+	if (ring) {
+		/* What it cannot reset is dirty in the slot's log all the same. */
+		rings_harvest(owner);
+		*place = ring->next;
+	}
+	pthread_mutex_unlock(&owner->lock);
+	if (ring)
+		ring_free(owner, ring);
+}
+
+int gmm_kvm_slots_harvest_rings(struct gmm_kvm_slots *owner)
+{
+	int error;
+
+	pthread_mutex_lock(&owner->lock);
+	error = rings_harvest(owner);
+	pthread_mutex_unlock(&owner->lock);
 	return error;
 }

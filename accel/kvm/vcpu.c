@@ -135,21 +135,6 @@ static int set_registers(struct gmm_accel_vcpu *vcpu)
 	return ioctl(vcpu->descriptor, KVM_SET_REGS, &registers);
 }
 
-static int map_ring(struct gmm_accel_vcpu *vcpu)
-{
-	size_t bytes = vcpu->accel->ring_entries * sizeof(struct kvm_dirty_gfn);
-	void *ring;
-
-	if (!bytes)
-		return 0;
-	ring = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, vcpu->descriptor,
-		    KVM_DIRTY_LOG_PAGE_OFFSET * sysconf(_SC_PAGESIZE));
-	if (ring == MAP_FAILED)
-		return -1;
-	vcpu->ring = ring;
-	return 0;
-}
-
 static int open_vcpu(struct gmm_accel_vcpu *vcpu, const char **what)
 {
 	void *run;
@@ -164,7 +149,8 @@ static int open_vcpu(struct gmm_accel_vcpu *vcpu, const char **what)
 	if (run == MAP_FAILED)
 		return -1;
 	vcpu->run = run;
-	if (map_ring(vcpu))
+	*what = "map its dirty ring";
+	if (gmm_kvm_slots_vcpu_add(vcpu->accel->slots, vcpu->descriptor))
 		return -1;
 	*what = "set its CPUID";
 	if (set_cpuid(vcpu))
@@ -202,9 +188,6 @@ int kvm_vcpu_create(struct gmm_accel *accel, const struct gmm_accel_vcpu_start *
 			kvm_vcpu_destroy(made);
 		return -GMM_EIO;
 	}
-	pthread_mutex_lock(&accel->lock);
-	accel->vcpus[start->index] = made;
-	pthread_mutex_unlock(&accel->lock);
 	*vcpu = made;
 	return 0;
 }
@@ -213,15 +196,8 @@ void kvm_vcpu_destroy(struct gmm_accel_vcpu *vcpu)
 {
 	struct gmm_accel *accel = vcpu->accel;
 
-	pthread_mutex_lock(&accel->lock);
-	if (accel->vcpus[vcpu->start.index] == vcpu) {
-		if (vcpu->ring)
-			kvm_rings_harvest(accel);
-		accel->vcpus[vcpu->start.index] = NULL;
-	}
-	pthread_mutex_unlock(&accel->lock);
-	if (vcpu->ring)
-		munmap(vcpu->ring, accel->ring_entries * sizeof(struct kvm_dirty_gfn));
+	if (vcpu->descriptor >= 0)
+		gmm_kvm_slots_vcpu_remove(accel->slots, vcpu->descriptor);
 	if (vcpu->run)
 		munmap(vcpu->run, accel->run_bytes);
 	if (vcpu->descriptor >= 0)
@@ -314,7 +290,6 @@ static void mmio_exit(struct gmm_accel_vcpu *vcpu, struct gmm_accel_exit *exit)
 static bool handle_exit(struct gmm_accel_vcpu *vcpu, struct gmm_accel_exit *exit)
 {
 	struct kvm_run *run = vcpu->run;
-	int error;
 
 	switch (run->exit_reason) {
 	case KVM_EXIT_IO:
@@ -324,10 +299,7 @@ static bool handle_exit(struct gmm_accel_vcpu *vcpu, struct gmm_accel_exit *exit
 		mmio_exit(vcpu, exit);
 		return true;
 	case KVM_EXIT_DIRTY_RING_FULL:
-		pthread_mutex_lock(&vcpu->accel->lock);
-		error = kvm_rings_harvest(vcpu->accel);
-		pthread_mutex_unlock(&vcpu->accel->lock);
-		if (!error)
+		if (!gmm_kvm_slots_harvest_rings(vcpu->accel->slots))
 			return false;
 		error_exit(vcpu, exit, GMM_ACCEL_EXIT_ERROR, "its dirty ring cannot be reset", 0);
 		return true;

@@ -14,7 +14,7 @@
 #include <sys/mman.h>
 
 #include "../accel.h"
-#include "../live_stage2.h"
+#include "../live_stage2_impl.h"
 
 #include "../../guest/abi.h"
 
@@ -25,7 +25,6 @@ struct gmm_accel {
 	/* Immutable after create. */
 	struct gmm_accel_config config;
 	char *window;
-	struct gmm_stage2_ops stage2_ops;
 	struct gmm_live_stage2 live;
 };
 
@@ -80,7 +79,7 @@ static int process_create(const struct gmm_accel_config *config, struct gmm_acce
 		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	made = calloc(1, sizeof(*made));
 	if (window == MAP_FAILED || !made ||
-	    gmm_live_stage2_init(&made->live, config->userfault, false)) {
+	    gmm_live_stage2_init(&made->live, config->userfault, "process", false)) {
 		snprintf(text, GMM_ACCEL_TEXT_BYTES,
 			 "no %llu bytes of address space: use less memory, or raise the limit "
 			 "(ulimit -v)",
@@ -92,8 +91,7 @@ static int process_create(const struct gmm_accel_config *config, struct gmm_acce
 	}
 	made->config = *config;
 	made->window = window;
-	made->stage2_ops = gmm_live_stage2_ops(&made->live, "process");
-	made->stage2_ops.slot_change = process_slot_change;
+	made->live.ops.slot_change = process_slot_change;
 	*accel = made;
 	return 0;
 }
@@ -101,13 +99,13 @@ static int process_create(const struct gmm_accel_config *config, struct gmm_acce
 static void process_destroy(struct gmm_accel *accel)
 {
 	munmap(accel->window, accel->config.gpa_bytes);
-	gmm_live_stage2_destroy(&accel->live);
+	gmm_live_stage2_fini(&accel->live);
 	free(accel);
 }
 
 static void process_stage2(struct gmm_accel *accel, struct gmm_accel_stage2 *stage2)
 {
-	stage2->ops = &accel->stage2_ops;
+	stage2->ops = gmm_live_stage2_ops(&accel->live);
 	stage2->owner = &accel->live;
 	stage2->live = &accel->live;
 }

@@ -11,7 +11,10 @@
 #include <guestmm/invalidate.h>
 #include <guestmm/lease.h>
 #include <guestmm/linux/fault_service.h>
+#include <guestmm/linux/kvm_slots.h>
 #include <guestmm/linux/latency.h>
+#include <guestmm/linux/live_stage2.h>
+#include <guestmm/linux/mapped_memory.h>
 #include <guestmm/linux/memory.h>
 #include <guestmm/linux/source.h>
 #include <guestmm/linux/userfault.h>

@@ -9,6 +9,7 @@
 
 #include <guestmm/fault.h>
 #include <guestmm/linux/latency.h>
+#include <guestmm/linux/live_stage2.h>
 #include <guestmm/linux/userfault.h>
 
 #ifdef __cplusplus
@@ -16,7 +17,6 @@ extern "C" {
 #endif
 
 struct gmm_fault_service;
-struct gmm_live_stage2;
 
 /* What the numbers below are kept for. */
 enum gmm_fault_service_kind {

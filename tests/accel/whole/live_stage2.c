@@ -16,7 +16,6 @@
 #include <guestmm/slot.h>
 
 #include "accel/accel.h"
-#include "accel/live_stage2.h"
 
 #define PAGE 4096u
 #define PAGES 16u
