@@ -4,7 +4,8 @@
 #   make test    install what is missing, build, and run every test
 #
 # Others: build (leaves build/gmm), install and uninstall (PREFIX, DESTDIR), bench, check (all gates but
-# the tests), test-deep (long tests), format, clean. Variables: ARGS for `gmm run`, TESTS to name tests, WERROR=false for compilers
+# the tests), test-deep (long tests), soak (random runs for SOAK_SECONDS, an hour), format, clean.
+# Variables: ARGS for `gmm run`, TESTS to name tests, WERROR=false for compilers
 # newer than the ones the gates use. Meson and ninja do the work.
 BUILD ?= build
 TEST_BUILD ?= $(BUILD)/test
@@ -13,10 +14,11 @@ ARGS ?=
 TESTS ?=
 PREFIX ?= /usr/local
 DESTDIR ?=
+SOAK_SECONDS ?= 3600
 
 MESON_TEST = meson test -C $(TEST_BUILD) --no-rebuild --print-errorlogs
 
-.PHONY: all build install uninstall run test test-build test-deep bench check format clean
+.PHONY: all build install uninstall run test test-build test-deep soak bench check format clean
 
 all: build
 
@@ -48,6 +50,9 @@ test: test-build
 
 test-deep: test-build
 	@$(MESON_TEST) --suite deep $(TESTS)
+
+soak: test-build
+	@scripts/soak --gmm $(TEST_BUILD)/gmm --out $(BUILD)/soak.json --seconds $(SOAK_SECONDS)
 
 bench:
 	@scripts/install-packages build bench

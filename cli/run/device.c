@@ -77,7 +77,8 @@ static struct gmm_cache *find_cache(struct run *run, uint64_t block)
 	error = gmm_cache_activate(slot->cache, run->snapshot.gpa + start, length,
 				   GMM_CACHE_HOST | GMM_CACHE_WRITE);
 	slot->block = block + 1;
-	if (error) {
+	/* The target is set: the refresh before the first use tries again. */
+	if (error && !run_failing_try_again(run, error)) {
 		run_abandon(run, GMM_EXIT_LOST,
 			    "the device's cache of GPA 0x%llx cannot be made: %s",
 			    (unsigned long long)(run->snapshot.gpa + start), run_error_text(error));

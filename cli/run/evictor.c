@@ -43,7 +43,7 @@ static void trim(struct run *run)
 		slack = SLACK_MOST_PAGES;
 	evicted = gmm_resident_trim(run->guest, evictor->limit - slack);
 	run_count(&evictor->trims, 1);
-	if (evicted < 0)
+	if (evicted < 0 && !run_failing_try_again(run, evicted))
 		run_memory_failed(run, "memory cannot be evicted", (int)evicted);
 }
 

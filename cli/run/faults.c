@@ -65,8 +65,16 @@ void run_memory_failed(struct run *run, const char *what, int error)
 
 static void failed(void *opaque, gmm_gfn_t gfn, uint32_t access, int error)
 {
+	struct run *run = opaque;
 	char what[96];
 
+	if (run_failing_try_again(run, error)) {
+		gmm_userfault_wake(run->userfault,
+				   (uintptr_t)run->snapshot.hva + (gfn << RUN_PAGE_SHIFT) -
+					   run->snapshot.gpa,
+				   RUN_PAGE_BYTES);
+		return;
+	}
 	snprintf(what, sizeof(what), "page %llu cannot be served for %s", (unsigned long long)gfn,
 		 access & GMM_ACCESS_WRITE ? "writing" : "reading");
 	run_memory_failed(opaque, what, error);

@@ -18,9 +18,12 @@
 static int store_page(struct run *run, uint64_t page)
 {
 	_Alignas(8) uint8_t contents[RUN_PAGE_BYTES];
-	int error =
-		gmm_page_read(run->guest, (run->snapshot.gpa >> RUN_PAGE_SHIFT) + page, contents);
+	int error;
 
+	do
+		error = gmm_page_read(run->guest, (run->snapshot.gpa >> RUN_PAGE_SHIFT) + page,
+				      contents);
+	while (error && run_failing_try_again(run, error));
 	if (error) {
 		run_memory_failed(run, "a dirty page cannot be read", error);
 		return error;
@@ -63,8 +66,10 @@ static int harvest_bitmap(struct run *run, bool last)
 		uint64_t count = run->page_count - first < CHUNK_PAGES ? run->page_count - first :
 									 CHUNK_PAGES;
 
-		taken = gmm_dirty_harvest(run->guest, RUN_SLOT_SNAPSHOT, first, count,
-					  run->harvester.bitmap);
+		do
+			taken = gmm_dirty_harvest(run->guest, RUN_SLOT_SNAPSHOT, first, count,
+						  run->harvester.bitmap);
+		while (taken < 0 && run_failing_try_again(run, taken));
 		if (taken < 0) {
 			run_memory_failed(run, "the dirty log cannot be harvested", (int)taken);
 			return (int)taken;
@@ -90,7 +95,9 @@ static int harvest_ring(struct run *run, struct run_vcpu *vcpu)
 
 	do {
 		count = gmm_dirty_ring_harvest(vcpu->vcpu, entries, RING_BATCH);
-		reset = gmm_dirty_ring_reset(vcpu->vcpu);
+		do
+			reset = gmm_dirty_ring_reset(vcpu->vcpu);
+		while (reset < 0 && run_failing_try_again(run, reset));
 		if (reset < 0) {
 			run_memory_failed(run, "a dirty ring cannot be reset", (int)reset);
 			return (int)reset;

@@ -39,8 +39,11 @@ int run_memory_add_slot(struct run *run, struct run_memory *memory, uint32_t slo
 		.pointer = ops->flags & GMM_MEMORY_LAZY ? NULL :
 							  gmm_memory_engine_address(memory->memory),
 	};
-	int error = gmm_slot_add(run->guest, &config);
+	int error;
 
+	if (slot == RUN_SLOT_SNAPSHOT)
+		run_failing_wrap(run, &config.memory_ops, &config.memory);
+	error = gmm_slot_add(run->guest, &config);
 	if (error)
 		return run_refuse(
 			"%s memory of %llu bytes at GPA 0x%llx is refused by accel %s (%s): "

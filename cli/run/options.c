@@ -31,6 +31,7 @@ enum run_option {
 	OPTION_MEMORY_KIND,
 	OPTION_EVENTS,
 	OPTION_HANG_AFTER,
+	OPTION_FAIL_ONE_IN,
 	OPTION_LEAVE_OUT,
 	OPTION_HOLD,
 };
@@ -50,6 +51,7 @@ static const struct option long_options[] = {
 	{ "events", required_argument, NULL, OPTION_EVENTS },
 	{ "hang-after", required_argument, NULL, OPTION_HANG_AFTER },
 #if GMM_STEPS
+	{ "fail-one-in", required_argument, NULL, OPTION_FAIL_ONE_IN },
 	{ "leave-out", required_argument, NULL, OPTION_LEAVE_OUT },
 	{ "hold", required_argument, NULL, OPTION_HOLD },
 #endif
@@ -245,6 +247,11 @@ static int read_option(int option, const char *text, struct run_options *options
 		return run_events_parse(text, &options->events);
 	case OPTION_HANG_AFTER:
 		return read_seconds("hang-after", text, &options->hang_ms);
+	case OPTION_FAIL_ONE_IN:
+		if (!gmm_number_parse(text, 2, UINT32_MAX, &options->fail_one_in))
+			return run_refuse("--fail-one-in %s is refused: give 2 to %u", text,
+					  UINT32_MAX);
+		return -1;
 	case OPTION_LEAVE_OUT:
 		return read_protection("leave-out", text, &options->leave_out);
 	case OPTION_HOLD:

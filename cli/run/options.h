@@ -35,9 +35,10 @@ struct run_options {
 	const char *json;
 
 	/* Hidden: for tests. */
-	uint64_t hang_ms;   /* without a step of a vCPU, the run has failed */
-	uint32_t leave_out; /* GMM_LEAVE_OUT_*, in builds with GMM_STEPS only */
-	uint32_t hold;	    /* which interleaving is forced; a bit of GMM_LEAVE_OUT_* */
+	uint64_t hang_ms;     /* without a step of a vCPU, the run has failed */
+	uint64_t fail_one_in; /* in builds with GMM_STEPS only: see failing.h */
+	uint32_t leave_out;   /* GMM_LEAVE_OUT_*, in builds with GMM_STEPS only */
+	uint32_t hold;	      /* which interleaving is forced; a bit of GMM_LEAVE_OUT_* */
 };
 
 /*

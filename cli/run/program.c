@@ -103,7 +103,7 @@ void *run_section_enter(struct run *run, struct gmm_reader *reader, struct gmm_c
 	while (!pointer) {
 		gmm_section_exit(reader);
 		error = gmm_cache_refresh(cache);
-		if (error) {
+		if (error && !run_failing_try_again(run, error)) {
 			run_abandon(run, GMM_EXIT_LOST, "a cache cannot be refreshed: %s",
 				    run_error_text(error));
 			return NULL;

@@ -173,4 +173,10 @@ void run_results_collect(struct run *run, struct run_results *results)
 	collect_device(run, &counters, results);
 	collect_dirty(run, &counters, results);
 	run_events_collect(run, results);
+	if (run->options.fail_one_in) {
+		add_count(results, "failing", "operations", "operations failed on purpose",
+			  run_load(&run->failing.operations));
+		add_count(results, "failing", "allocations", "allocations failed on purpose",
+			  run_load(&run->failing.allocations));
+	}
 }

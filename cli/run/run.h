@@ -10,6 +10,7 @@
  *   device, device_pages     buffers exchanged with the guest, pages that only the device writes
  *   frames                   the pages whose location vCPUs are given at entry, and their mover
  *   event, event_*           what else happens to memory; chosen by --events
+ *   failing                  failures on purpose, for tests
  *   evictor, harvester       memory kept small; the dirty log read into a shadow
  *   watch                    time, progress, the live line, the end
  *   final                    memory compared with base and harvests
@@ -42,6 +43,7 @@
 #include "accel/program.h"
 
 #include "event.h"
+#include "failing.h"
 #include "memory.h"
 #include "options.h"
 #include "program.h"
@@ -128,6 +130,7 @@ struct run {
 	struct run_shadow *shadow;
 	struct run_event events[RUN_EVENTS_MOST]; /* by row of event.c */
 
+	struct run_failing failing;
 	struct run_verifier verifier;
 	struct run_evictor evictor;
 	struct run_harvester harvester;

@@ -133,6 +133,8 @@ static void run_guest(struct run_vcpu *vcpu)
 			take_requests(vcpu);
 			continue;
 		}
+		if (error && run_failing_try_again(run, error))
+			continue;
 		if (error) {
 			run_abandon(run, GMM_EXIT_LOST, "vCPU %u cannot enter: %s", vcpu->index,
 				    run_error_text(error));

@@ -125,6 +125,7 @@ static void tick(struct watch *watch, enum run_phase phase)
 
 	run_pause(run, phase, TICK_NS);
 	check_progress(run);
+	run_failing_tick(run);
 	if (watch->ticks++ % SOURCE_CHECK_TICKS == 0 && run->source.ops->check(run->source.source))
 		run_source_failed(run);
 	if (watch->ticks % 2 == 0)
@@ -190,6 +191,7 @@ void run_watch(struct run *run)
 	}
 	if (run_abandoned(run))
 		give_up(run);
+	run_failing_stop(run);
 	run_phase_set(run, RUN_QUIET);
 	gmm_live_line_clear();
 }

@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only
+#
+# Runs in which operations of guest memory and allocations of the engine fail now and then: what was begun is
+# undone or repeated, and nothing is lost.
+set -uo pipefail
+source "$GMM_SOURCE/tests/cli/support/tap.bash"
+
+# failing ACCEL ARGUMENTS...
+failing() {
+	local operations allocations
+	gmm 60 run --memory 16M --resident 4M --duration 1 --fail-one-in 5 --json "$scratch/out.json" --accel "$@"
+	operations=$(sed -n 's/.*"operations": \([0-9]*\).*/\1/p' "$scratch/out.json")
+	allocations=$(sed -n 's/.*"allocations": \([0-9]*\).*/\1/p' "$scratch/out.json")
+	if [ "$status" -eq 0 ] && [ "${operations:-0}" -ge 100 ] && [ "${allocations:-0}" -ge 1 ]; then
+		ok "$*"
+	else
+		not_ok "$*" "exit status $status, $operations operations and $allocations allocations failed" \
+			"$(grep -E 'LOST|FAILED' "$scratch/out" | head -n 3)" "$(tail -n 3 "$scratch/err")"
+	fi
+	rm -f "$scratch/out.json"
+}
+
+for accel in process kvm; do
+	if ! usable $accel; then
+		skip "$accel" "$reason"
+		continue
+	fi
+	failing $accel --dirty bitmap
+	failing $accel --dirty ring
+	failing $accel --memory-kind anonymous
+done
+plan
