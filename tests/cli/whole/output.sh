@@ -153,20 +153,25 @@ else
 	fi
 fi
 
-# full NAME TEXT ARGUMENTS...: with 1 MiB of disk.
+# full NAME TEXT ARGUMENTS...: with 1 MiB of disk. Evicted and harvested pages share it, and which of them
+# meets its end first is open: a run in which it was the other one is repeated.
 full() {
-	local name=$1 text=$2
+	local name=$1 text=$2 attempt
 	shift 2
-	status=0
-	# shellcheck disable=SC2016
-	timeout -k 2 60 unshare --mount --propagation private bash -c \
-		'mount -t tmpfs -o size=1M gmm "$TMPDIR" && exec "$@"' full "$GMM" "$@" \
-		>"$scratch/out" 2>"$scratch/err" || status=$?
-	if [ "$status" -eq 1 ] && grep -q "^FAILED: $text.*free space" "$scratch/out"; then
-		ok "$name"
-	else
-		not_ok "$name" "exit status $status" "$(tail -n 2 "$scratch/out" "$scratch/err")"
-	fi
+	for attempt in 1 2 3 4 5 6; do
+		status=0
+		# shellcheck disable=SC2016
+		timeout -k 2 60 unshare --mount --propagation private bash -c \
+			'mount -t tmpfs -o size=1M gmm "$TMPDIR" && exec "$@"' full "$GMM" "$@" \
+			>"$scratch/out" 2>"$scratch/err" || status=$?
+		if [ "$status" -ne 1 ] || ! grep -qE '^FAILED: .*free space' "$scratch/out"; then
+			break
+		elif grep -q "^FAILED: $text.*free space" "$scratch/out"; then
+			ok "$name"
+			return
+		fi
+	done
+	not_ok "$name" "exit status $status, attempt $attempt" "$(tail -n 2 "$scratch/out" "$scratch/err")"
 }
 # shellcheck disable=SC2016
 if ! unshare --mount --propagation private bash -c 'mount -t tmpfs -o size=1M gmm "$TMPDIR"' 2>/dev/null; then
