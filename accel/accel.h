@@ -113,6 +113,14 @@ struct gmm_accel_ops {
 
 	void (*stage2)(struct gmm_accel *accel, struct gmm_accel_stage2 *stage2);
 	/*
+	 * Makes a guest_memfd of the virtual machine, which can be mapped and is shared from the
+	 * start, for a memory of the kind guest-memfd; the caller closes it. -GMM_EINVAL: no
+	 * multiple of the page size; -GMM_EOPNOTSUPP: the accelerator has none; -GMM_ENOSYS: this
+	 * kernel's KVM has none; -GMM_EIO.
+	 */
+	int (*guest_memfd)(struct gmm_accel *accel, uint64_t bytes, int *descriptor,
+			   char text[GMM_ACCEL_TEXT_BYTES]);
+	/*
 	 * The host address at which memory for [gpa, gpa + bytes) has to be mapped (MAP_FIXED), or
 	 * NULL when any address will do. The range is reserved address space of the accelerator;
 	 * who mapped memory there gives it back with vcpu_address_release, not with munmap. The

@@ -21,6 +21,11 @@ static bool is_shared(const struct gmm_memory_ops *ops)
 	return ops && ops->flags & GMM_MEMORY_AGEABLE;
 }
 
+static bool is_host_only(const struct gmm_memory_ops *ops)
+{
+	return ops && ops->flags & GMM_MEMORY_HOST_ONLY;
+}
+
 static uint32_t abilities(const struct gmm_live_stage2 *live)
 {
 	return live->userfault ? gmm_userfault_abilities(live->userfault) : 0;
@@ -176,6 +181,9 @@ int gmm_live_stage2_slot_change(struct gmm_live_stage2 *live, const struct gmm_s
 	struct gmm_live_range before, after;
 	int index = -1, error = 0;
 
+	/* No access of a vCPU arrives there, so there is nothing to find nor to register. */
+	if (is_host_only(now->count ? now->memory_ops : old->memory_ops))
+		return 0;
 	pthread_rwlock_wrlock(&live->lock);
 	if (old->count) {
 		index = find_slot(live, old);
@@ -247,7 +255,7 @@ static void wake_pages(void *owner, const struct gmm_span *span)
 	struct gmm_live_stage2 *live = owner;
 
 	/* It fails only when nobody can wait there any more: the range is gone. */
-	if (live->userfault)
+	if (live->userfault && !is_host_only(span->memory_ops))
 		gmm_userfault_wake(live->userfault, span->hva, span_bytes(span));
 }
 
@@ -255,6 +263,8 @@ static int protect_pages(void *owner, const struct gmm_span *span)
 {
 	struct gmm_live_stage2 *live = owner;
 
+	if (is_host_only(span->memory_ops))
+		return 0;
 	if (!can_protect(live, span))
 		return -GMM_EOPNOTSUPP;
 	return stage2_error(gmm_userfault_protect(live->userfault, span->hva, span_bytes(span)));
@@ -300,6 +310,8 @@ static int map_pages(void *owner, const struct gmm_span *span, uint32_t access)
 
 static int unmap_pages(void *owner, const struct gmm_span *span)
 {
+	if (is_host_only(span->memory_ops))
+		return 0;
 	if (!is_lazy(span->memory_ops) || !is_shared(span->memory_ops))
 		return -GMM_EOPNOTSUPP;
 	return madvise((void *)(uintptr_t)span->hva, span_bytes(span), MADV_DONTNEED) ? -GMM_EIO :

@@ -159,42 +159,33 @@ void gmm_memory_put(void *opaque, const gmm_pfn_t *pfns, uint32_t count)
 	atomic_fetch_sub(&memory->references, count);
 }
 
-int gmm_memory_map(void *opaque, const gmm_pfn_t *pfns, uint32_t count, uint32_t access,
-		   void **pointer)
+static bool is_in_use(const struct gmm_memory_config *config)
 {
-	struct gmm_memory *memory = opaque;
-
-	for (uint32_t i = 1; i < count; i++) {
-		if (pfns[i] != pfns[0] + i) {
-			gmm_failure_set(
-				&memory->failure,
-				"%s memory: frames %llu and %llu are not one range of addresses",
-				memory->ops->name, (unsigned long long)pfns[i - 1],
-				(unsigned long long)pfns[i]);
-			return -GMM_EIO;
-		}
+	switch (config->kind) {
+	case GMM_MEMORY_KIND_SECRET:
+	case GMM_MEMORY_KIND_ADOPTED:
+	case GMM_MEMORY_KIND_DEVICE:
+		return config->mapping != GMM_MEMORY_MAPPING_LINEAR;
+	default:
+		return config->mapping == GMM_MEMORY_MAPPING_IN_USE;
 	}
-	if (!gmm_memory_has_range(memory, pfns[0], count)) {
-		gmm_failure_set(&memory->failure, "%s memory: there are no frames %llu + %u",
-				memory->ops->name, (unsigned long long)pfns[0], count);
-		return -GMM_EIO;
-	}
-	*pointer = memory->engine_mapping + (pfns[0] << memory->page_shift);
-	atomic_fetch_add(&memory->mappings, 1);
-	return 0;
 }
 
-void gmm_memory_unmap(void *opaque, void *pointer, uint32_t count)
+static int check_mapping(const struct gmm_memory_config *config, char *text, size_t text_size)
 {
-	struct gmm_memory *memory = opaque;
-	uint64_t offset = (uint64_t)((char *)pointer - memory->engine_mapping);
-	uint64_t before = atomic_fetch_sub(&memory->mappings, 1);
+	bool in_use = is_in_use(config);
+	const char *why;
 
-	gmm_assert(offset % gmm_memory_page_size(memory) == 0);
-	gmm_assert(gmm_memory_has_range(memory, offset >> memory->page_shift, count));
-	gmm_assert(before > 0);
-	(void)offset;
-	(void)before;
+	if ((unsigned int)config->mapping > GMM_MEMORY_MAPPING_IN_USE)
+		return gmm_refuse(text, text_size, -GMM_EINVAL, "memory: there is no mapping %u",
+				  (unsigned int)config->mapping);
+	why = gmm_memory_why_not(config->kind,
+				 in_use ? GMM_MEMORY_CAN_IN_USE : GMM_MEMORY_CAN_LINEAR);
+	if (!why)
+		return 0;
+	return gmm_refuse(text, text_size, -GMM_EINVAL,
+			  "%s memory cannot be mapped %s (%s): take the other mapping",
+			  gmm_memory_kind_name(config->kind), in_use ? "in use" : "linearly", why);
 }
 
 static int check_config(const struct gmm_memory_config *config, char *text, size_t text_size)
@@ -221,10 +212,12 @@ static int check_config(const struct gmm_memory_config *config, char *text, size
 			"memory at %p: give an address that is a multiple of its page size",
 			config->vcpu_address);
 	if (!source->ops)
-		return 0;
-	if (config->kind == GMM_MEMORY_KIND_PLAIN)
+		return check_mapping(config, text, text_size);
+	if (config->kind == GMM_MEMORY_KIND_PLAIN || config->kind == GMM_MEMORY_KIND_ADOPTED ||
+	    config->kind == GMM_MEMORY_KIND_DEVICE)
 		return gmm_refuse(text, text_size, -GMM_EINVAL,
-				  "plain memory has no source: take the kind memfd or anonymous");
+				  "%s memory has no source: take the kind memfd or anonymous",
+				  gmm_memory_kind_name(config->kind));
 	if (gmm_source_ops_check(source->ops) != 0 || source->page_shift != config->page_shift)
 		return gmm_refuse(
 			text, text_size, -GMM_EINVAL,
@@ -236,7 +229,7 @@ static int check_config(const struct gmm_memory_config *config, char *text, size
 			"equal",
 			wanted, source->ops->name,
 			(unsigned long long)source->ops->size(source->source));
-	return 0;
+	return check_mapping(config, text, text_size);
 }
 
 /* Tables are private mappings, so that those of a large memory cost only what is used of them. */
@@ -263,71 +256,24 @@ static int make_tables(struct gmm_memory *memory)
 	return 0;
 }
 
-static int make_memfd(struct gmm_memory *memory, char *text, size_t text_size)
-{
-	char reason[128];
-
-	memory->memfd = memfd_create("guestmm", MFD_CLOEXEC);
-	if (memory->memfd < 0)
-		return gmm_refuse(text, text_size, -GMM_EIO,
-				  "memory: no memfd (%s): raise ulimit -n, or use another kind",
-				  gmm_errno_text(errno, reason, sizeof(reason)));
-	if (ftruncate(memory->memfd, (off_t)gmm_memory_size(memory)) != 0)
-		return gmm_refuse(
-			text, text_size, -GMM_EIO,
-			"memory: no memfd of %llu bytes (%s): raise ulimit -f, or take less",
-			(unsigned long long)gmm_memory_size(memory),
-			gmm_errno_text(errno, reason, sizeof(reason)));
-	return 0;
-}
-
-/* Huge pages would make neighbours present that nobody filled. */
-static char *map_memory(const struct gmm_memory *memory, void *address)
-{
-	int flags = memory->memfd >= 0 ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS;
-	void *mapping = mmap(address, gmm_memory_size(memory), PROT_READ | PROT_WRITE,
-			     flags | MAP_NORESERVE | (address ? MAP_FIXED : 0), memory->memfd, 0);
-
-	if (mapping == MAP_FAILED)
-		return NULL;
-	madvise(mapping, gmm_memory_size(memory), MADV_NOHUGEPAGE);
-	return mapping;
-}
-
-static int make_mappings(struct gmm_memory *memory, void *vcpu_address, char *text,
-			 size_t text_size)
-{
-	memory->vcpu_mapping = map_memory(memory, vcpu_address);
-	memory->placed = vcpu_address;
-	memory->engine_mapping = memory->kind == GMM_MEMORY_KIND_MEMFD ? map_memory(memory, NULL) :
-									 memory->vcpu_mapping;
-	if (!memory->vcpu_mapping || !memory->engine_mapping)
-		return gmm_refuse(
-			text, text_size, -GMM_ENOMEM,
-			"memory: no address space for %llu bytes: raise ulimit -v, or take less",
-			(unsigned long long)gmm_memory_size(memory));
-	return 0;
-}
-
 static int make_memory(struct gmm_memory *memory, const struct gmm_memory_config *config,
 		       char *text, size_t text_size)
 {
-	bool lazy = config->kind != GMM_MEMORY_KIND_PLAIN;
-	int err = 0;
+	int err;
 
 	if (make_tables(memory) != 0)
 		return gmm_refuse(text, text_size, -GMM_ENOMEM,
 				  "memory: out of memory on the host");
-	if (config->kind != GMM_MEMORY_KIND_ANONYMOUS)
-		err = make_memfd(memory, text, text_size);
+	err = gmm_memory_open_file(memory, config, text, text_size);
 	if (err == 0)
-		err = make_mappings(memory, config->vcpu_address, text, text_size);
-	if (err == 0 && lazy)
-		err = gmm_store_open(&memory->store, config->store_directory,
-				     gmm_memory_size(memory), text, text_size);
-	if (err == 0 && !lazy)
-		atomic_store(&memory->resident_pages, memory->page_count);
-	return err;
+		err = gmm_memory_make_mappings(memory, config->vcpu_address, is_in_use(config),
+					       text, text_size);
+	if (err != 0)
+		return err;
+	if (memory->ops->flags & GMM_MEMORY_LAZY)
+		return gmm_store_open(&memory->store, config->store_directory,
+				      gmm_memory_size(memory), text, text_size);
+	return gmm_memory_fill_whole(memory, text, text_size);
 }
 
 int gmm_memory_create(const struct gmm_memory_config *config, struct gmm_memory **memory,
@@ -337,6 +283,11 @@ int gmm_memory_create(const struct gmm_memory_config *config, struct gmm_memory 
 		[GMM_MEMORY_KIND_MEMFD] = &gmm_memory_memfd_ops,
 		[GMM_MEMORY_KIND_ANONYMOUS] = &gmm_memory_anonymous_ops,
 		[GMM_MEMORY_KIND_PLAIN] = &gmm_memory_plain_ops,
+		[GMM_MEMORY_KIND_HUGETLB] = &gmm_memory_hugetlb_ops,
+		[GMM_MEMORY_KIND_SECRET] = &gmm_memory_secret_ops,
+		[GMM_MEMORY_KIND_GUEST_MEMFD] = &gmm_memory_guest_memfd_ops,
+		[GMM_MEMORY_KIND_ADOPTED] = &gmm_memory_adopted_ops,
+		[GMM_MEMORY_KIND_DEVICE] = &gmm_memory_device_ops,
 	};
 	struct gmm_memory *made;
 	int err;
@@ -376,23 +327,11 @@ static void unmap_if(const volatile void *mapping, uint64_t size)
 		munmap((void *)mapping, size);
 }
 
-static void unmap_vcpu_mapping(const struct gmm_memory *memory)
-{
-	if (!memory->placed)
-		unmap_if(memory->vcpu_mapping, gmm_memory_size(memory));
-	else if (memory->vcpu_mapping)
-		/* In one step, so that nothing else is mapped there meanwhile. */
-		mmap(memory->vcpu_mapping, gmm_memory_size(memory), PROT_NONE,
-		     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
-}
-
 void gmm_memory_close(struct gmm_memory *memory)
 {
 	if (!memory)
 		return;
-	if (memory->engine_mapping != memory->vcpu_mapping)
-		unmap_if(memory->engine_mapping, gmm_memory_size(memory));
-	unmap_vcpu_mapping(memory);
+	gmm_memory_undo_mappings(memory);
 	unmap_if(memory->resident.words, set_bytes(memory));
 	unmap_if(memory->stored.words, set_bytes(memory));
 	unmap_if(memory->page_references, memory->page_count * sizeof(uint32_t));
@@ -449,6 +388,9 @@ void gmm_memory_read_counters(const struct gmm_memory *memory, struct gmm_memory
 		.foreign_pages = atomic_load(&memory->foreign_pages),
 		.references = atomic_load(&memory->references),
 		.mappings = atomic_load(&memory->mappings),
+		.mapped_bytes = atomic_load(&memory->mapped_bytes),
+		.most_mapped_bytes = atomic_load(&memory->most_mapped_bytes),
+		.map_calls = atomic_load(&memory->map_calls),
 	};
 }
 

@@ -29,10 +29,12 @@ struct gmm_memory {
 	uint64_t page_count;
 	struct gmm_source source;
 	struct gmm_store store; /* fd -1: none */
-	int memfd;		/* -1: none */
+	int memfd;		/* the file; -1: none */
+	uint64_t file_offset;	/* of page 0 */
+	uint32_t granule_shift; /* what the file can be mapped by: page_shift or more */
 	char *vcpu_mapping;
-	bool placed; /* vcpu_mapping is where the caller had reserved it */
-	char *engine_mapping;
+	bool placed;	      /* vcpu_mapping is where the caller had reserved it */
+	char *engine_mapping; /* NULL: only what is in use is mapped */
 
 	/* atomic */
 	atomic_int userfaultfd;
@@ -48,6 +50,9 @@ struct gmm_memory {
 	_Atomic uint64_t foreign_pages;
 	_Atomic uint64_t references;
 	_Atomic uint64_t mappings;
+	_Atomic uint64_t mapped_bytes;
+	_Atomic uint64_t most_mapped_bytes;
+	_Atomic uint64_t map_calls;
 
 	struct gmm_failure failure;
 };
@@ -55,6 +60,11 @@ struct gmm_memory {
 extern const struct gmm_memory_ops gmm_memory_memfd_ops;
 extern const struct gmm_memory_ops gmm_memory_plain_ops;
 extern const struct gmm_memory_ops gmm_memory_anonymous_ops;
+extern const struct gmm_memory_ops gmm_memory_hugetlb_ops;
+extern const struct gmm_memory_ops gmm_memory_secret_ops;
+extern const struct gmm_memory_ops gmm_memory_guest_memfd_ops;
+extern const struct gmm_memory_ops gmm_memory_adopted_ops;
+extern const struct gmm_memory_ops gmm_memory_device_ops;
 
 static inline size_t gmm_memory_page_size(const struct gmm_memory *memory)
 {
@@ -86,7 +96,27 @@ void gmm_memory_note_discarded(struct gmm_memory *memory, uint64_t page, uint32_
 int gmm_memory_read_origin(struct gmm_memory *memory, uint64_t page, uint32_t count,
 			   enum gmm_page_origin origin, void *buffer);
 
-/* The operations that all kinds have. */
+/*
+ * Parts of making a memory, each with a line in `text` when it fails: the file (memory_file.c), the
+ * mappings (memory_mapping.c), and the contents of kinds that are not lazy (memory_resident.c).
+ * What was made before a failure is undone by gmm_memory_close().
+ */
+int gmm_memory_open_file(struct gmm_memory *memory, const struct gmm_memory_config *config,
+			 char *text, size_t text_size);
+int gmm_memory_make_mappings(struct gmm_memory *memory, void *vcpu_address, bool in_use, char *text,
+			     size_t text_size);
+void gmm_memory_undo_mappings(struct gmm_memory *memory);
+int gmm_memory_fill_whole(struct gmm_memory *memory, char *text, size_t text_size);
+
+/*
+ * A pointer to resident pages for the memory's own use, kept until leave: of a mapping of the whole,
+ * or of one made for the purpose. Not counted as map(). -GMM_ENOMEM, -GMM_EIO.
+ */
+int gmm_memory_reach(struct gmm_memory *memory, uint64_t page, uint32_t count, uint32_t access,
+		     char **pointer);
+void gmm_memory_leave(struct gmm_memory *memory, char *pointer, uint32_t count);
+
+/* The operations that all kinds have; map and unmap are in memory_mapping.c. */
 int gmm_memory_resolve(void *opaque, uint64_t page, uint32_t count, uint32_t access,
 		       gmm_pfn_t *pfns);
 void gmm_memory_put(void *opaque, const gmm_pfn_t *pfns, uint32_t count);

@@ -65,6 +65,12 @@ int gmm_memory_ops_check(const struct gmm_memory_ops *ops)
 	if ((ops->flags & GMM_MEMORY_EVICTABLE) &&
 	    (!(ops->flags & GMM_MEMORY_LAZY) || !ops->write_out || !ops->discard))
 		return -GMM_EINVAL;
+	if ((ops->flags & GMM_MEMORY_HOST_ONLY) &&
+	    (ops->flags & (GMM_MEMORY_LAZY | GMM_MEMORY_BY_FILE)))
+		return -GMM_EINVAL;
+	if ((ops->flags & GMM_MEMORY_BY_FILE) &&
+	    ((ops->flags & GMM_MEMORY_LAZY) || !ops->descriptor))
+		return -GMM_EINVAL;
 	return 0;
 }
 
@@ -131,6 +137,7 @@ static struct gmm_slot_info info_of(const struct gmm_slot_config *config)
 		.gfn = config->gfn,
 		.count = config->count,
 		.hva = config->hva,
+		.memory_page = config->memory_page,
 		.memory = config->memory,
 		.memory_ops = config->memory_ops,
 	};

@@ -232,6 +232,31 @@ static void kvm_stage2(struct gmm_accel *accel, struct gmm_accel_stage2 *stage2)
 	stage2->live = gmm_kvm_slots_live(accel->slots);
 }
 
+static int kvm_guest_memfd(struct gmm_accel *accel, uint64_t bytes, int *descriptor,
+			   char text[GMM_ACCEL_TEXT_BYTES])
+{
+	struct kvm_create_guest_memfd request = {
+		.size = bytes,
+		.flags = GUEST_MEMFD_FLAG_MMAP | GUEST_MEMFD_FLAG_INIT_SHARED,
+	};
+	int flags = ioctl(accel->vm, KVM_CHECK_EXTENSION, KVM_CAP_GUEST_MEMFD_FLAGS);
+
+	if (ioctl(accel->vm, KVM_CHECK_EXTENSION, KVM_CAP_USER_MEMORY2) <= 0 || flags < 0 ||
+	    ((uint64_t)flags & request.flags) != request.flags) {
+		snprintf(text, GMM_ACCEL_TEXT_BYTES,
+			 "KVM here has no guest_memfd that the host can map: use Linux 6.18 or "
+			 "newer, or another kind of memory");
+		return -GMM_ENOSYS;
+	}
+	*descriptor = ioctl(accel->vm, KVM_CREATE_GUEST_MEMFD, &request);
+	if (*descriptor >= 0)
+		return 0;
+	snprintf(text, GMM_ACCEL_TEXT_BYTES,
+		 "KVM refuses a guest_memfd of %llu bytes (%s): use another kind of memory",
+		 (unsigned long long)bytes, strerror(errno));
+	return errno == EINVAL ? -GMM_EINVAL : -GMM_EIO;
+}
+
 static void *kvm_vcpu_address(struct gmm_accel *accel, gmm_gpa_t gpa, uint64_t bytes)
 {
 	return NULL;
@@ -247,6 +272,7 @@ const struct gmm_accel_ops gmm_accel_kvm = {
 	.create = kvm_create,
 	.destroy = kvm_destroy,
 	.stage2 = kvm_stage2,
+	.guest_memfd = kvm_guest_memfd,
 	.vcpu_address = kvm_vcpu_address,
 	.vcpu_address_release = kvm_vcpu_address_release,
 	.vcpu_create = kvm_vcpu_create,

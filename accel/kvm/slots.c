@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <guestmm/memory.h>
 #include <guestmm/slot.h>
 
 #include "../linux_uapi.h"
@@ -59,7 +60,29 @@ static uint32_t kvm_flags(uint32_t flags)
 	       (flags & GMM_SLOT_READ_ONLY ? KVM_MEM_READONLY : 0);
 }
 
-static int set_region(struct gmm_kvm_slots *owner, const struct gmm_slot_info *info, uint64_t count)
+static bool has(const struct gmm_memory_ops *ops, uint32_t flag)
+{
+	return ops && ops->flags & flag;
+}
+
+static int set_region_by_file(struct gmm_kvm_slots *owner, const struct gmm_slot_info *info,
+			      uint64_t count)
+{
+	struct kvm_userspace_memory_region2 region = {
+		.slot = info->id,
+		.flags = kvm_flags(info->flags) | KVM_MEM_GUEST_MEMFD,
+		.guest_phys_addr = info->gfn << PAGE_SHIFT,
+		.memory_size = count << PAGE_SHIFT,
+		.userspace_addr = info->hva,
+		.guest_memfd = (uint32_t)info->memory_ops->descriptor(info->memory),
+		.guest_memfd_offset = info->memory_page << PAGE_SHIFT,
+	};
+
+	return ioctl(owner->config.vm, KVM_SET_USER_MEMORY_REGION2, &region);
+}
+
+static int set_region_by_address(struct gmm_kvm_slots *owner, const struct gmm_slot_info *info,
+				 uint64_t count)
 {
 	struct kvm_userspace_memory_region region = {
 		.slot = info->id,
@@ -69,7 +92,15 @@ static int set_region(struct gmm_kvm_slots *owner, const struct gmm_slot_info *i
 		.userspace_addr = info->hva,
 	};
 
-	if (ioctl(owner->config.vm, KVM_SET_USER_MEMORY_REGION, &region) == 0)
+	return ioctl(owner->config.vm, KVM_SET_USER_MEMORY_REGION, &region);
+}
+
+static int set_region(struct gmm_kvm_slots *owner, const struct gmm_slot_info *info, uint64_t count)
+{
+	bool by_file = has(info->memory_ops, GMM_MEMORY_BY_FILE);
+
+	if ((by_file ? set_region_by_file(owner, info, count) :
+		       set_region_by_address(owner, info, count)) == 0)
 		return 0;
 	switch (errno) {
 	case EEXIST:
@@ -188,11 +219,15 @@ static void pending_carry(struct kvm_slot *from, struct kvm_slot *to)
 		to->pending[to->words - 1] &= (1ull << (to->info.count % 64)) - 1;
 }
 
-/* KVM moves a slot and changes its log in one call; everything else is delete and add. */
+/*
+ * KVM moves a slot and changes its log in one call; everything else is delete and add, as is every
+ * change of a slot of guest_memfd.
+ */
 static bool changes_in_place(const struct gmm_slot_info *old, const struct gmm_slot_info *now)
 {
 	return old->hva == now->hva && old->count == now->count &&
-	       !((old->flags ^ now->flags) & GMM_SLOT_READ_ONLY);
+	       !((old->flags ^ now->flags) & GMM_SLOT_READ_ONLY) &&
+	       !has(now->memory_ops, GMM_MEMORY_BY_FILE);
 }
 
 static int replace(struct gmm_kvm_slots *owner, struct kvm_slot *old, struct kvm_slot *now)
@@ -253,8 +288,13 @@ static int slot_change(void *opaque, const struct gmm_slot_info *old,
 	uint64_t limit = owner->config.gpa_bytes;
 	int error;
 
+	if (has(now->count ? now->memory_ops : old->memory_ops, GMM_MEMORY_HOST_ONLY))
+		return 0;
 	if (now->count && limit && ((now->gfn + now->count) << PAGE_SHIFT) > limit)
 		return -GMM_ERANGE;
+	/* Nor does the kernel: it refuses both. */
+	if (now->count && has(now->memory_ops, GMM_MEMORY_BY_FILE) && kvm_flags(now->flags))
+		return -GMM_EOPNOTSUPP;
 	pthread_mutex_lock(&owner->lock);
 	error = gmm_live_stage2_slot_change(&owner->live, old, now);
 	if (!error) {
@@ -317,6 +357,9 @@ static int collect_dirty(void *opaque, const struct gmm_span *span, uint64_t *wo
 	uint64_t first;
 	int error = -GMM_EIO;
 
+	/* What devices wrote is in the engine's log. */
+	if (has(span->memory_ops, GMM_MEMORY_HOST_ONLY))
+		return 0;
 	pthread_mutex_lock(&owner->lock);
 	slot = span->slot < owner->slots_max ? owner->slots[span->slot] : NULL;
 	if (slot && slot->pending && span->count && span->gfn >= slot->info.gfn) {

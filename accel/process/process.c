@@ -13,6 +13,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include <guestmm/memory.h>
+
 #include "../accel.h"
 #include "../live_stage2_impl.h"
 
@@ -20,11 +22,13 @@
 
 #define PAGE_SHIFT 12
 #define WINDOW_BYTES_MAX (512ull << 30)
+/* So that huge pages can be mapped where the guest has them. */
+#define WINDOW_UNIT (2ull << 20)
 
 struct gmm_accel {
 	/* Immutable after create. */
 	struct gmm_accel_config config;
-	char *window;
+	char *window; /* at a multiple of WINDOW_UNIT */
 	struct gmm_live_stage2 live;
 };
 
@@ -45,8 +49,14 @@ static int process_slot_change(void *owner, const struct gmm_slot_info *old,
 	struct gmm_accel *accel =
 		(struct gmm_accel *)((char *)owner - offsetof(struct gmm_accel, live));
 	uint64_t pages = accel->config.gpa_bytes >> PAGE_SHIFT;
+	uint32_t flags = now->memory_ops ? now->memory_ops->flags : 0;
 
+	if (flags & GMM_MEMORY_HOST_ONLY)
+		return 0;
 	if (now->count) {
+		/* Such memory belongs to a virtual machine. */
+		if (flags & GMM_MEMORY_BY_FILE)
+			return -GMM_EOPNOTSUPP;
 		if (now->gfn > pages || now->count > pages - now->gfn)
 			return -GMM_ERANGE;
 		/* Memory is where its GPA is: it cannot be somewhere else, nor move. */
@@ -56,11 +66,26 @@ static int process_slot_change(void *owner, const struct gmm_slot_info *old,
 	return gmm_live_stage2_slot_change(&accel->live, old, now);
 }
 
+static char *reserve_window(uint64_t bytes)
+{
+	char *start = mmap(NULL, bytes + WINDOW_UNIT, PROT_NONE,
+			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	uint64_t before;
+
+	if (start == MAP_FAILED)
+		return NULL;
+	before = -(uintptr_t)start % WINDOW_UNIT;
+	if (before)
+		munmap(start, before);
+	munmap(start + before + bytes, WINDOW_UNIT - before);
+	return start + before;
+}
+
 static int process_create(const struct gmm_accel_config *config, struct gmm_accel **accel,
 			  char text[GMM_ACCEL_TEXT_BYTES])
 {
 	struct gmm_accel *made;
-	void *window;
+	char *window;
 
 	if (config->vcpus < 1 || config->vcpus > GUEST_VCPUS_MAX || config->gpa_bytes == 0 ||
 	    config->gpa_bytes > WINDOW_BYTES_MAX || config->gpa_bytes % (1 << PAGE_SHIFT) != 0) {
@@ -75,16 +100,15 @@ static int process_create(const struct gmm_accel_config *config, struct gmm_acce
 			 "accel process has no dirty ring of its own: use --dirty bitmap");
 		return -GMM_EOPNOTSUPP;
 	}
-	window = mmap(NULL, config->gpa_bytes, PROT_NONE,
-		      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	window = reserve_window(config->gpa_bytes);
 	made = calloc(1, sizeof(*made));
-	if (window == MAP_FAILED || !made ||
+	if (!window || !made ||
 	    gmm_live_stage2_init(&made->live, config->userfault, "process", false)) {
 		snprintf(text, GMM_ACCEL_TEXT_BYTES,
 			 "no %llu bytes of address space: use less memory, or raise the limit "
 			 "(ulimit -v)",
 			 (unsigned long long)config->gpa_bytes);
-		if (window != MAP_FAILED)
+		if (window)
 			munmap(window, config->gpa_bytes);
 		free(made);
 		return -GMM_ENOMEM;
@@ -108,6 +132,14 @@ static void process_stage2(struct gmm_accel *accel, struct gmm_accel_stage2 *sta
 	stage2->ops = gmm_live_stage2_ops(&accel->live);
 	stage2->owner = &accel->live;
 	stage2->live = &accel->live;
+}
+
+static int process_guest_memfd(struct gmm_accel *accel, uint64_t bytes, int *descriptor,
+			       char text[GMM_ACCEL_TEXT_BYTES])
+{
+	snprintf(text, GMM_ACCEL_TEXT_BYTES,
+		 "guest_memfd belongs to a KVM virtual machine: use --accel kvm");
+	return -GMM_EOPNOTSUPP;
 }
 
 static void *process_vcpu_address(struct gmm_accel *accel, gmm_gpa_t gpa, uint64_t bytes)
@@ -182,6 +214,7 @@ const struct gmm_accel_ops gmm_accel_process = {
 	.create = process_create,
 	.destroy = process_destroy,
 	.stage2 = process_stage2,
+	.guest_memfd = process_guest_memfd,
 	.vcpu_address = process_vcpu_address,
 	.vcpu_address_release = process_vcpu_address_release,
 	.vcpu_create = process_vcpu_create,

@@ -28,6 +28,17 @@
  * tells that the page is young. Memory without it (private anonymous) knows age of writes only.
  */
 #define GMM_MEMORY_AGEABLE 4u
+/*
+ * No vCPU can reach it: it is for devices, through caches. The owner of the second stage accepts a
+ * slot of it and gives vCPUs nothing, so the only writes to log are those of caches. The slot's HVA
+ * only names its range. Not with GMM_MEMORY_LAZY.
+ */
+#define GMM_MEMORY_HOST_ONLY 8u
+/*
+ * vCPUs reach it by its file, which descriptor() gives, and not by the mapping at the slot's HVA
+ * (guest_memfd). Not with GMM_MEMORY_LAZY nor GMM_MEMORY_HOST_ONLY.
+ */
+#define GMM_MEMORY_BY_FILE 16u
 
 /* Where the contents of a page that is not resident are. */
 enum gmm_page_origin {
@@ -78,6 +89,12 @@ struct gmm_memory_ops {
 	 */
 	int (*read)(void *memory, uint64_t page, bool resident, enum gmm_page_origin origin,
 		    void *buffer);
+
+	/*
+	 * Only with GMM_MEMORY_BY_FILE: its file, in which page n is at n pages. It stays the
+	 * memory's. Never fails.
+	 */
+	int (*descriptor)(void *memory);
 };
 
 #endif

@@ -34,6 +34,7 @@ struct gmm_slot_info {
 	gmm_gfn_t gfn;
 	uint64_t count; /* pages; 0: there is no slot */
 	gmm_hva_t hva;
+	uint64_t memory_page; /* page of `memory` that the first frame is */
 	void *memory;
 	const struct gmm_memory_ops *memory_ops;
 };

@@ -127,6 +127,11 @@ static void a_bad_argument_is_refused_and_changes_nothing(void)
 	refused(&bench, add(&bench, bad), GMM_EINVAL);
 	ops.flags = GMM_MEMORY_EVICTABLE;
 	refused(&bench, add(&bench, bad), GMM_EINVAL);
+	ops = *good.memory_ops;
+	ops.flags |= GMM_MEMORY_LAZY | GMM_MEMORY_HOST_ONLY;
+	refused(&bench, add(&bench, bad), GMM_EINVAL);
+	ops.flags = GMM_MEMORY_BY_FILE;
+	refused(&bench, add(&bench, bad), GMM_EINVAL);
 	gmm_equal(add(&bench, good), 0);
 	finish(&bench);
 }

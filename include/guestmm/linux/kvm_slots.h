@@ -55,8 +55,9 @@ GMM_API void gmm_kvm_slots_destroy(struct gmm_kvm_slots *slots);
 /*
  * The operations for gmm_guest_config.stage2_ops; stage2_owner is `slots` itself. Valid as long as
  * it is. A slot that KVM refuses is refused with -GMM_EEXIST, -GMM_EINVAL, -GMM_ENOMEM or -GMM_EIO,
- * one beyond gpa_bytes with -GMM_ERANGE, an id that KVM has no slot for with -GMM_ENOSPC, and what
- * gmm_live_stage2_slot_change() says.
+ * one beyond gpa_bytes with -GMM_ERANGE, an id that KVM has no slot for with -GMM_ENOSPC, one of
+ * guest_memfd (GMM_MEMORY_BY_FILE) with a log or read-only with -GMM_EOPNOTSUPP, and what
+ * gmm_live_stage2_slot_change() says. A slot of GMM_MEMORY_HOST_ONLY is none of KVM's.
  */
 GMM_API const struct gmm_stage2_ops *gmm_kvm_slots_ops(const struct gmm_kvm_slots *slots);
 

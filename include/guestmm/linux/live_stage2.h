@@ -57,7 +57,8 @@ GMM_API const struct gmm_stage2_ops *gmm_live_stage2_ops(const struct gmm_live_s
  * -GMM_EOPNOTSUPP: lazy memory without a userfaultfd that can serve it; without KVM, memory that
  * shall be logged or read-only and is there from the start, or is shared and the userfaultfd cannot
  * protect it (log: SHARED_WP, read-only: CONTINUE_WP); -GMM_EEXIST: host addresses are in another
- * slot; -GMM_ENOMEM; -GMM_EIO. When it fails nothing has changed. May sleep.
+ * slot; -GMM_ENOMEM; -GMM_EIO. When it fails nothing has changed. A slot of GMM_MEMORY_HOST_ONLY is
+ * accepted, and nothing is done for it here or in the operations. May sleep.
  */
 GMM_API int gmm_live_stage2_slot_change(struct gmm_live_stage2 *live,
 					const struct gmm_slot_info *old,

@@ -66,6 +66,7 @@ int world_set_up(void **state)
 	world->expected = calloc(PAGES, PAGE_SIZE);
 	open_source(world);
 	config.kind = world->backing->kind;
+	config.mapping = world->backing->mapping;
 	config.store_directory = world->directory;
 	if (world->inner.ops)
 		config.source = probe_source_wrap(&world->probe, world->inner);

@@ -19,6 +19,7 @@ struct backing {
 	enum gmm_memory_kind kind;
 	enum origin_kind source;
 	uint32_t flags;
+	enum gmm_memory_mapping mapping;
 };
 
 #define MEMFD_FLAGS (GMM_MEMORY_LAZY | GMM_MEMORY_EVICTABLE | GMM_MEMORY_AGEABLE)

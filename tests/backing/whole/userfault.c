@@ -221,9 +221,9 @@ static void reading_absent_pages_loses_nothing(void **state)
 	assert_int_equal(run(world, &read_absent, GMM_ORIGIN_SOURCE), first_byte(world, page));
 }
 
-static const struct backing memfd = { "memfd", GMM_MEMORY_KIND_MEMFD, FROM_FILE, MEMFD_FLAGS };
+static const struct backing memfd = { "memfd", GMM_MEMORY_KIND_MEMFD, FROM_FILE, MEMFD_FLAGS, 0 };
 static const struct backing anonymous = { "anonymous", GMM_MEMORY_KIND_ANONYMOUS, FROM_FILE,
-					  ANONYMOUS_FLAGS };
+					  ANONYMOUS_FLAGS, 0 };
 
 static int registered_set_up(void **state)
 {
