@@ -133,17 +133,16 @@ static void serve_fault(struct gmm_fault_service *service, const struct gmm_user
 	uint32_t kind = event->kind == GMM_USERFAULT_EVENT_MISSING ? GMM_FAULT_SERVICE_MISSING :
 			event->kind == GMM_USERFAULT_EVENT_MINOR   ? GMM_FAULT_SERVICE_MINOR :
 								     GMM_FAULT_SERVICE_WP;
-	struct gmm_live_range range;
-	gmm_gfn_t gfn;
-	int result;
+	int result = config->serve ?
+			     config->serve(config->opaque, event->start, event->access) :
+			     gmm_fault_serve_at(config->guest, NULL, event->start, event->access);
 
-	if (!gmm_live_stage2_find(config->live, event->start, &range, &gfn)) {
+	if (result == -GMM_EFAULT) {
+		/* In no slot any more: it finds what there is now. */
 		count(&service->statistics.unknown);
 		gmm_userfault_wake(config->userfault, event->start, PAGE_BYTES);
 		return;
 	}
-	result = config->serve ? config->serve(config->opaque, gfn, event->access) :
-				 gmm_fault_serve(config->guest, gfn, event->access);
 	if (result == 0) {
 		count(&service->statistics.kind[kind].served);
 	} else if (result == GMM_FAULT_HELD) {
@@ -155,7 +154,7 @@ static void serve_fault(struct gmm_fault_service *service, const struct gmm_user
 	} else {
 		count(&service->statistics.kind[kind].failed);
 		if (config->failed)
-			config->failed(config->opaque, gfn, event->access, result);
+			config->failed(config->opaque, event->start, event->access, result);
 	}
 	gmm_latency_add(&service->statistics.kind[kind].latency, now_ns() - read_at);
 }
@@ -218,8 +217,7 @@ int gmm_fault_service_start(const struct gmm_fault_service_config *config,
 	uint32_t threads = config->threads ? config->threads : 1;
 	struct gmm_fault_service *made;
 
-	if (threads > THREADS_MAX || !config->userfault || !config->live ||
-	    (!config->guest && !config->serve))
+	if (threads > THREADS_MAX || !config->userfault || (!config->guest && !config->serve))
 		return -GMM_EINVAL;
 	made = calloc(1, sizeof(*made));
 	if (!made)

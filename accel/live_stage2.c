@@ -236,8 +236,11 @@ static uint64_t span_bytes(const struct gmm_span *span)
 	return span->count << PAGE_SHIFT;
 }
 
+/* What is not registered any more is being taken away: its vCPU faults again, if it still can. */
 static int stage2_error(int error)
 {
+	if (error == -GMM_ENOENT)
+		return -GMM_EAGAIN;
 	return error == 0 || error == -GMM_EAGAIN ? error : -GMM_EIO;
 }
 

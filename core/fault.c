@@ -250,11 +250,10 @@ static int serve_resident(struct fault *fault)
 	return good ? 0 : GMM_FAULT_HELD;
 }
 
-int gmm_fault_serve_vcpu(struct gmm_guest *guest, struct gmm_vcpu *vcpu, gmm_gfn_t gfn,
-			 uint32_t access)
+/* With what beginning its operation has answered. */
+static int serve(struct fault *fault, int error)
 {
-	struct fault fault = { .guest = guest, .vcpu = vcpu, .gfn = gfn, .access = access };
-	int error = gmm_operation_begin(guest, gfn, 1, GMM_OPERATION_NO_WAIT, &fault.operation);
+	struct gmm_guest *guest = fault->guest;
 
 	if (error == -GMM_EAGAIN) {
 		gmm_count(guest, faults_held, 1);
@@ -262,22 +261,40 @@ int gmm_fault_serve_vcpu(struct gmm_guest *guest, struct gmm_vcpu *vcpu, gmm_gfn
 	}
 	if (error)
 		return error;
-	if ((access & GMM_ACCESS_WRITE) &&
-	    (fault.operation.slot->config.flags & GMM_SLOT_READ_ONLY)) {
+	fault->gfn = fault->operation.node.start;
+	if ((fault->access & GMM_ACCESS_WRITE) &&
+	    (fault->operation.slot->config.flags & GMM_SLOT_READ_ONLY)) {
 		error = -GMM_EROFS;
 	} else {
-		fault.entry = gmm_stage2_populate(&guest->stage2, gfn);
-		if (!fault.entry)
+		fault->entry = gmm_stage2_populate(&guest->stage2, fault->gfn);
+		if (!fault->entry)
 			error = -GMM_ENOMEM;
-		else if (gmm_slot_is_lazy(fault.operation.slot) && guest->config.stage2_ops)
-			error = serve_lazy(&fault);
-		else if (gmm_slot_is_lazy(fault.operation.slot))
+		else if (gmm_slot_is_lazy(fault->operation.slot) && guest->config.stage2_ops)
+			error = serve_lazy(fault);
+		else if (gmm_slot_is_lazy(fault->operation.slot))
 			error = -GMM_EOPNOTSUPP;
 		else
-			error = serve_resident(&fault);
+			error = serve_resident(fault);
 	}
-	gmm_operation_end(&fault.operation);
+	gmm_operation_end(&fault->operation);
 	return error;
+}
+
+int gmm_fault_serve_vcpu(struct gmm_guest *guest, struct gmm_vcpu *vcpu, gmm_gfn_t gfn,
+			 uint32_t access)
+{
+	struct fault fault = { .guest = guest, .vcpu = vcpu, .access = access };
+
+	return serve(&fault,
+		     gmm_operation_begin(guest, gfn, 1, GMM_OPERATION_NO_WAIT, &fault.operation));
+}
+
+int gmm_fault_serve_at(struct gmm_guest *guest, struct gmm_vcpu *vcpu, gmm_hva_t hva,
+		       uint32_t access)
+{
+	struct fault fault = { .guest = guest, .vcpu = vcpu, .access = access };
+
+	return serve(&fault, gmm_operation_begin_at(guest, hva, &fault.operation));
 }
 
 int gmm_fault_serve(struct gmm_guest *guest, gmm_gfn_t gfn, uint32_t access)

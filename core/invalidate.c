@@ -528,6 +528,32 @@ void gmm_invalidate_end_flags(struct gmm_guest *guest, enum gmm_range_kind kind,
 	gmm_waitqueue_wake_all(&guest->invalidation.ended);
 }
 
+void gmm_invalidate_unhold(struct gmm_guest *guest, const struct gmm_range *ranges, uint32_t count)
+{
+	struct gmm_invalidation *invalidation = &guest->invalidation;
+	uint32_t i;
+
+	for (i = 0; i < count; i++) {
+		struct gmm_active_range *active;
+		uint64_t start, last;
+		bool wake;
+
+		gmm_lock_invalidate(&invalidation->lock);
+		active = gmm_active_of(invalidation, GMM_RANGE_GFN, ranges[i].start,
+				       ranges[i].end - 1, true, true);
+		active->holding--;
+		active->holding_slots--;
+		wake = active->held && !active->holding;
+		if (wake)
+			active->held = false;
+		start = active->start;
+		last = active->last;
+		gmm_unlock_invalidate(&invalidation->lock);
+		if (wake && !gmm_leaves_out(guest, GMM_LEAVE_OUT_WAKE))
+			wake_held(guest, GMM_RANGE_GFN, start, last);
+	}
+}
+
 void gmm_invalidate_end(struct gmm_guest *guest, enum gmm_range_kind kind,
 			const struct gmm_range *ranges, uint32_t count)
 {

@@ -68,6 +68,8 @@ int gmm_invalidate_begin_flags(struct gmm_guest *guest, enum gmm_range_kind kind
  * are held, and no operation is under way. Its end is without FAULTS_GO_ON.
  */
 void gmm_invalidate_hold(struct gmm_guest *guest, const struct gmm_range *ranges, uint32_t count);
+/* Back into the first phase: what was held is let go. */
+void gmm_invalidate_unhold(struct gmm_guest *guest, const struct gmm_range *ranges, uint32_t count);
 
 /*
  * Takes the lock at a moment at which nobody but slots' changes changes these frames: what begins
@@ -162,6 +164,11 @@ struct gmm_operation {
 int gmm_operation_begin(struct gmm_guest *guest, gmm_gfn_t gfn, uint64_t count,
 			enum gmm_operation_wait wait, struct gmm_operation *operation);
 void gmm_operation_end(struct gmm_operation *operation);
+/*
+ * The same for the page at a host address of the vCPUs' mapping, without waiting: which frame that
+ * is, now, is in operation->node.start.
+ */
+int gmm_operation_begin_at(struct gmm_guest *guest, gmm_hva_t hva, struct gmm_operation *operation);
 
 /*
  * Opens one on frames [start, last] whose slot is known not to change. Under the lock. It waits for

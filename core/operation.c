@@ -68,6 +68,29 @@ int gmm_operation_begin(struct gmm_guest *guest, gmm_gfn_t gfn, uint64_t count,
 	return error;
 }
 
+int gmm_operation_begin_at(struct gmm_guest *guest, gmm_hva_t hva, struct gmm_operation *operation)
+{
+	struct gmm_invalidation *invalidation = &guest->invalidation;
+	struct gmm_active_range *active;
+	struct gmm_interval *node;
+	struct gmm_slot *slot;
+	int error = -GMM_EFAULT;
+
+	*operation = (struct gmm_operation){ .guest = guest };
+	gmm_lock_invalidate(&invalidation->lock);
+	node = gmm_interval_first(&guest->slots.by_hva, hva, hva);
+	if (node) {
+		slot = gmm_container_of(node, struct gmm_slot, by_hva);
+		error = try_begin(
+			guest, slot->by_gfn.start + ((hva - node->start) >> guest->hot.page_shift),
+			1, GMM_OPERATION_NO_WAIT, operation, &active);
+		if (error == -GMM_EAGAIN)
+			active->held = true;
+	}
+	gmm_unlock_invalidate(&invalidation->lock);
+	return error;
+}
+
 void gmm_operation_open_locked(struct gmm_guest *guest, struct gmm_slot *slot, gmm_gfn_t start,
 			       gmm_gfn_t last, struct gmm_operation *operation)
 {

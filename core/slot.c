@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
 /*
  * Slots and their changes. Every change is: check, allocate, make the range unreachable (an
- * invalidation that also waits for operations under way), tell the owner, publish, end. Everything
- * that can fail is before the publication.
+ * invalidation that also waits for operations under way), tell the owner, publish, end. Faults are
+ * served while the owner is told, so pages that are added are published for them before it, and
+ * taken back when it refuses. Everything else that can fail is before the publication.
  */
 #include <gmm_port/alloc.h>
 #include <gmm_port/step.h>
@@ -248,7 +249,7 @@ static void end_change(struct gmm_guest *guest, const struct slot_change *change
  * vCPU uses a frame of it, but faults are still served: the owner's change may have to wait for a
  * vCPU that stands in one. In the second nothing is under way, and the result is published.
  */
-static int begin_change(struct gmm_guest *guest, const struct slot_change *change)
+static int open_change(struct gmm_guest *guest, const struct slot_change *change)
 {
 	int error = gmm_invalidate_begin_flags(guest, GMM_RANGE_GFN, change->frames, change->count,
 					       GMM_INVALIDATE_SLOT | GMM_INVALIDATE_FAULTS_GO_ON,
@@ -261,13 +262,27 @@ static int begin_change(struct gmm_guest *guest, const struct slot_change *chang
 					   GMM_INVALIDATE_FAULTS_GO_ON | GMM_INVALIDATE_NESTED,
 					   NULL);
 	gmm_step(GMM_STEP_SLOT_INVALID);
+	return 0;
+}
+
+static void hold_change(struct gmm_guest *guest, const struct slot_change *change)
+{
+	gmm_invalidate_hold(guest, change->frames, change->count);
+	gmm_step(GMM_STEP_SLOT_PUBLISH);
+}
+
+static int begin_change(struct gmm_guest *guest, const struct slot_change *change)
+{
+	int error = open_change(guest, change);
+
+	if (error)
+		return error;
 	error = tell_owner(guest, change->old, change->now);
 	if (error) {
 		end_change(guest, change, GMM_INVALIDATE_FAULTS_GO_ON);
 		return error;
 	}
-	gmm_invalidate_hold(guest, change->frames, change->count);
-	gmm_step(GMM_STEP_SLOT_PUBLISH);
+	hold_change(guest, change);
 	return 0;
 }
 
@@ -292,51 +307,6 @@ static void free_slot(struct gmm_slot *slot)
 	gmm_free(slot, sizeof(*slot));
 }
 
-static int add_locked(struct gmm_guest *guest, struct gmm_slot *slot)
-{
-	const struct gmm_slot_config *config = &slot->config;
-	struct slot_change change;
-	int error;
-
-	if (guest->slots.by_id[config->id] || is_taken(guest, NULL, config->gfn, config->count))
-		return -GMM_EEXIST;
-	plan_change(guest, &change, NULL, config);
-	error = make_log(guest, config->flags, config->count, &slot->dirty);
-	if (!error)
-		error = gmm_slot_table_prepare(guest, config);
-	if (!error)
-		error = begin_change(guest, &change);
-	if (error)
-		return error;
-	gmm_invalidate_lock_alone(guest, change.frames, change.count);
-	list_slot(guest, slot);
-	gmm_unlock_invalidate(&guest->invalidation.lock);
-	gmm_fetch_add(&guest->slots.count, 1u);
-	end_change(guest, &change, 0);
-	return 0;
-}
-
-int gmm_slot_add(struct gmm_guest *guest, const struct gmm_slot_config *config)
-{
-	struct gmm_slot *slot;
-	int error = check_config(guest, config);
-
-	if (error)
-		return error;
-	if (gmm_invalidate_would_deadlock(guest))
-		return -GMM_EDEADLK;
-	slot = gmm_zalloc(sizeof(*slot));
-	if (!slot)
-		return -GMM_ENOMEM;
-	slot->config = *config;
-	gmm_lock_slots(&guest->slots.mutex);
-	error = add_locked(guest, slot);
-	gmm_unlock_slots(&guest->slots.mutex);
-	if (error)
-		free_slot(slot);
-	return error;
-}
-
 /* Forgets page states. Operations are drained, so no page is busy. */
 static int forget_pages(void *context, gmm_gfn_t gfn, uint64_t *entries, uint32_t count)
 {
@@ -358,6 +328,61 @@ static void forget_range(struct gmm_guest *guest, const struct gmm_slot *slot, g
 {
 	if (gmm_slot_is_lazy(slot))
 		gmm_stage2_visit(&guest->stage2, gfn, count, forget_pages, guest);
+}
+
+static int add_locked(struct gmm_guest *guest, struct gmm_slot *slot)
+{
+	const struct gmm_slot_config *config = &slot->config;
+	struct slot_change change;
+	int error;
+
+	if (guest->slots.by_id[config->id] || is_taken(guest, NULL, config->gfn, config->count))
+		return -GMM_EEXIST;
+	plan_change(guest, &change, NULL, config);
+	error = make_log(guest, config->flags, config->count, &slot->dirty);
+	if (!error)
+		error = gmm_slot_table_prepare(guest, config);
+	if (!error)
+		error = open_change(guest, &change);
+	if (error)
+		return error;
+	gmm_invalidate_lock_alone(guest, change.frames, change.count);
+	list_slot(guest, slot);
+	gmm_unlock_invalidate(&guest->invalidation.lock);
+	error = tell_owner(guest, NULL, config);
+	hold_change(guest, &change);
+	if (error) {
+		forget_range(guest, slot, config->gfn, config->count);
+		gmm_invalidate_lock_alone(guest, change.frames, change.count);
+		unlist_slot(guest, slot);
+		gmm_unlock_invalidate(&guest->invalidation.lock);
+		wake_vcpus(guest, config);
+	} else {
+		gmm_fetch_add(&guest->slots.count, 1u);
+	}
+	end_change(guest, &change, 0);
+	return error;
+}
+
+int gmm_slot_add(struct gmm_guest *guest, const struct gmm_slot_config *config)
+{
+	struct gmm_slot *slot;
+	int error = check_config(guest, config);
+
+	if (error)
+		return error;
+	if (gmm_invalidate_would_deadlock(guest))
+		return -GMM_EDEADLK;
+	slot = gmm_zalloc(sizeof(*slot));
+	if (!slot)
+		return -GMM_ENOMEM;
+	slot->config = *config;
+	gmm_lock_slots(&guest->slots.mutex);
+	error = add_locked(guest, slot);
+	gmm_unlock_slots(&guest->slots.mutex);
+	if (error)
+		free_slot(slot);
+	return error;
 }
 
 /* Runs `change` on a slot under slots.mutex. */
@@ -489,25 +514,20 @@ int gmm_slot_move(struct gmm_guest *guest, uint32_t id, gmm_gfn_t gfn)
 }
 
 /*
- * Replaces config and log of a slot that stays where it is; *log receives the map no longer used.
- * A log that goes on gets its bits after it is published: until then they may still be set in the
- * old one.
+ * Publishes config and log of a slot that stays where it is, while faults are held; *log receives
+ * the map no longer used. A log that goes on gets its bits after it is published: until then they
+ * may still be set in the old one.
  */
-static int change_config(struct gmm_guest *guest, struct gmm_slot *slot,
-			 const struct gmm_slot_config *now, struct gmm_dirty_map **log)
+static void publish_config(struct gmm_guest *guest, struct gmm_slot *slot,
+			   const struct slot_change *change, const struct gmm_slot_config *now,
+			   struct gmm_dirty_map **log)
 {
-	struct gmm_slot_config old = slot->config;
 	struct gmm_dirty_map *old_log = slot->dirty;
-	struct slot_change change;
-	int error;
+	uint64_t count = slot->config.count;
 
-	plan_change(guest, &change, &old, now);
-	error = begin_change(guest, &change);
-	if (error)
-		return error;
-	if (old.count > now->count)
-		forget_range(guest, slot, now->gfn + now->count, old.count - now->count);
-	gmm_invalidate_lock_alone(guest, change.frames, change.count);
+	if (count > now->count)
+		forget_range(guest, slot, now->gfn + now->count, count - now->count);
+	gmm_invalidate_lock_alone(guest, change->frames, change->count);
 	unlist_slot(guest, slot);
 	slot->config = *now;
 	slot->dirty = *log;
@@ -516,10 +536,50 @@ static int change_config(struct gmm_guest *guest, struct gmm_slot *slot,
 	if (slot->dirty && old_log)
 		gmm_dirty_map_merge(slot->dirty, old_log);
 	*log = old_log;
+}
+
+/* Replaces config and log of a slot that does not become longer. */
+static int change_config(struct gmm_guest *guest, struct gmm_slot *slot,
+			 const struct gmm_slot_config *now, struct gmm_dirty_map **log)
+{
+	struct gmm_slot_config old = slot->config;
+	struct slot_change change;
+	int error;
+
+	plan_change(guest, &change, &old, now);
+	error = begin_change(guest, &change);
+	if (error)
+		return error;
+	publish_config(guest, slot, &change, now, log);
 	end_change(guest, &change, 0);
 	if (old.count > now->count)
 		drop_mappings(guest, &old, now->count);
 	return 0;
+}
+
+/* vCPUs may reach the new pages before the owner's change is over: faults find them by then. */
+static int lengthen(struct gmm_guest *guest, struct gmm_slot *slot,
+		    const struct gmm_slot_config *now, struct gmm_dirty_map **log)
+{
+	struct gmm_slot_config old = slot->config;
+	struct slot_change change;
+	int error;
+
+	plan_change(guest, &change, &old, now);
+	error = open_change(guest, &change);
+	if (error)
+		return error;
+	gmm_invalidate_hold(guest, change.frames, change.count);
+	publish_config(guest, slot, &change, now, log);
+	gmm_invalidate_unhold(guest, change.frames, change.count);
+	error = tell_owner(guest, &old, now);
+	hold_change(guest, &change);
+	if (error) {
+		publish_config(guest, slot, &change, &old, log);
+		wake_vcpus(guest, now);
+	}
+	end_change(guest, &change, 0);
+	return error;
 }
 
 static int resize_change(struct gmm_guest *guest, struct gmm_slot *slot, uint64_t count)
@@ -540,7 +600,8 @@ static int resize_change(struct gmm_guest *guest, struct gmm_slot *slot, uint64_
 	if (!error)
 		error = gmm_slot_table_prepare(guest, &now);
 	if (!error)
-		error = change_config(guest, slot, &now, &log);
+		error = (count > slot->config.count ? lengthen : change_config)(guest, slot, &now,
+										&log);
 	gmm_dirty_map_free(log);
 	return error;
 }

@@ -230,16 +230,49 @@ static bool changes_in_place(const struct gmm_slot_info *old, const struct gmm_s
 	       !has(now->memory_ops, GMM_MEMORY_BY_FILE);
 }
 
+/* A frame behind all that the guest has, and that it may have as far as that is known. */
+static gmm_gfn_t frame_out_of_reach(const struct gmm_kvm_slots *owner)
+{
+	gmm_gfn_t frame = owner->config.gpa_bytes >> PAGE_SHIFT;
+	uint32_t i;
+
+	for (i = 0; i < owner->slots_max; i++) {
+		const struct kvm_slot *slot = owner->slots[i];
+
+		if (slot && slot->info.gfn + slot->info.count > frame)
+			frame = slot->info.gfn + slot->info.count;
+	}
+	return frame;
+}
+
+/*
+ * Deleting a slot frees KVM's log, also what was written since it was read. So the slot is moved out
+ * of the guest's reach first, its log read there, and then it is deleted.
+ */
+static int park(struct gmm_kvm_slots *owner, struct kvm_slot *slot)
+{
+	struct gmm_slot_info parked = slot->info;
+	int error;
+
+	if (!slot->log)
+		return 0;
+	parked.gfn = frame_out_of_reach(owner);
+	error = set_region(owner, &parked, parked.count);
+	return error ? error : log_save(owner, slot);
+}
+
+/* Meanwhile an access to it is one to MMIO. */
 static int replace(struct gmm_kvm_slots *owner, struct kvm_slot *old, struct kvm_slot *now)
 {
 	int error;
 
 	if (changes_in_place(&old->info, &now->info))
 		return set_region(owner, &now->info, now->info.count);
-	error = set_region(owner, &old->info, 0);
-	if (error)
-		return error;
-	error = set_region(owner, &now->info, now->info.count);
+	error = park(owner, old);
+	if (!error)
+		error = set_region(owner, &old->info, 0);
+	if (!error)
+		error = set_region(owner, &now->info, now->info.count);
 	if (error)
 		set_region(owner, &old->info, old->info.count);
 	return error;
@@ -286,7 +319,9 @@ static int slot_change(void *opaque, const struct gmm_slot_info *old,
 {
 	struct gmm_kvm_slots *owner = opaque;
 	uint64_t limit = owner->config.gpa_bytes;
-	int error;
+	/* Memory that is not registered is reached unseen: vCPUs reach it only while it is. */
+	bool lessens = old->count > now->count;
+	int error = 0;
 
 	if (has(now->count ? now->memory_ops : old->memory_ops, GMM_MEMORY_HOST_ONLY))
 		return 0;
@@ -296,12 +331,15 @@ static int slot_change(void *opaque, const struct gmm_slot_info *old,
 	if (now->count && has(now->memory_ops, GMM_MEMORY_BY_FILE) && kvm_flags(now->flags))
 		return -GMM_EOPNOTSUPP;
 	pthread_mutex_lock(&owner->lock);
-	error = gmm_live_stage2_slot_change(&owner->live, old, now);
+	if (!lessens)
+		error = gmm_live_stage2_slot_change(&owner->live, old, now);
 	if (!error) {
 		error = change(owner, old, now);
-		if (error)
+		if (error && !lessens)
 			gmm_live_stage2_slot_change(&owner->live, now, old);
 	}
+	if (!error && lessens)
+		error = gmm_live_stage2_slot_change(&owner->live, old, now);
 	pthread_mutex_unlock(&owner->lock);
 	return error;
 }

@@ -12,10 +12,8 @@
  * The run is given up, and its guest may see anything: no vCPU is left in a fault that nobody can
  * serve.
  */
-static int let_go(struct run *run, gmm_gfn_t gfn)
+static int let_go(struct run *run, gmm_hva_t hva)
 {
-	gmm_hva_t hva = (uintptr_t)run->snapshot.hva + (gfn << RUN_PAGE_SHIFT) - run->snapshot.gpa;
-
 	if (gmm_userfault_continue(run->userfault, hva, RUN_PAGE_BYTES, 0, NULL))
 		gmm_userfault_zero(run->userfault, hva, RUN_PAGE_BYTES, 0, NULL);
 	gmm_userfault_unprotect(run->userfault, hva, RUN_PAGE_BYTES, 0);
@@ -23,18 +21,30 @@ static int let_go(struct run *run, gmm_gfn_t gfn)
 	return 0;
 }
 
-static int serve(void *opaque, gmm_gfn_t gfn, uint32_t access)
+/* Whose fault it is, as far as the page's owner tells; NULL for memory of events. */
+static struct run_vcpu *vcpu_of(struct run *run, gmm_hva_t hva)
+{
+	uint64_t offset = hva - (uintptr_t)run->snapshot.hva;
+	struct run_vcpu *vcpu;
+
+	if (offset >= run->snapshot.bytes)
+		return NULL;
+	vcpu = &run->vcpus[run_page_owner(run, offset >> RUN_PAGE_SHIFT)];
+	__atomic_store_n(&vcpu->last_fault, ((run->snapshot.gpa + offset) >> RUN_PAGE_SHIFT) + 1,
+			 __ATOMIC_RELAXED);
+	return vcpu;
+}
+
+static int serve(void *opaque, gmm_hva_t hva, uint32_t access)
 {
 	struct run *run = opaque;
-	uint64_t page = gfn - (run->snapshot.gpa >> RUN_PAGE_SHIFT);
-	struct run_vcpu *vcpu = &run->vcpus[run_page_owner(run, page)];
+	struct run_vcpu *vcpu = vcpu_of(run, hva);
 	int result;
 
-	__atomic_store_n(&vcpu->last_fault, gfn + 1, __ATOMIC_RELAXED);
 	if (run_abandoned(run))
-		return let_go(run, gfn);
-	result = gmm_fault_serve_vcpu(run->guest, run->engine_rings ? vcpu->vcpu : NULL, gfn,
-				      access);
+		return let_go(run, hva);
+	result = gmm_fault_serve_at(run->guest, run->engine_rings && vcpu ? vcpu->vcpu : NULL, hva,
+				    access);
 	if (gmm_resident_pages(run->guest) > run->evictor.limit)
 		run_evictor_want(run);
 	return result;
@@ -63,22 +73,23 @@ void run_memory_failed(struct run *run, const char *what, int error)
 		run_abandon(run, GMM_EXIT_LOST, "%s (%s)", what, run_error_text(error));
 }
 
-static void failed(void *opaque, gmm_gfn_t gfn, uint32_t access, int error)
+static void failed(void *opaque, gmm_hva_t hva, uint32_t access, int error)
 {
 	struct run *run = opaque;
-	char what[96];
+	uint64_t offset = hva - (uintptr_t)run->snapshot.hva;
+	char what[96], page[32] = "a page of an event";
 
 	if (run_failing_try_again(run, error)) {
-		gmm_userfault_wake(run->userfault,
-				   (uintptr_t)run->snapshot.hva + (gfn << RUN_PAGE_SHIFT) -
-					   run->snapshot.gpa,
-				   RUN_PAGE_BYTES);
+		gmm_userfault_wake(run->userfault, hva, RUN_PAGE_BYTES);
 		return;
 	}
-	snprintf(what, sizeof(what), "page %llu cannot be served for %s", (unsigned long long)gfn,
+	if (offset < run->snapshot.bytes)
+		snprintf(page, sizeof(page), "page %llu",
+			 (unsigned long long)(offset >> RUN_PAGE_SHIFT));
+	snprintf(what, sizeof(what), "%s cannot be served for %s", page,
 		 access & GMM_ACCESS_WRITE ? "writing" : "reading");
-	run_memory_failed(opaque, what, error);
-	let_go(opaque, gfn);
+	run_memory_failed(run, what, error);
+	let_go(run, hva);
 }
 
 void run_faults_wake(struct run *run)
@@ -91,7 +102,6 @@ int run_faults_start(struct run *run)
 	struct gmm_fault_service_config config = {
 		.guest = run->guest,
 		.userfault = run->userfault,
-		.live = run->stage2.live,
 		.threads = run->options.vcpus > MANY_VCPUS && !run->engine_rings ? 2 : 1,
 		.busy_threads = run->options.vcpus + 1,
 		.serve = serve,

@@ -35,6 +35,14 @@ GMM_API int gmm_fault_serve_vcpu(struct gmm_guest *guest, struct gmm_vcpu *vcpu,
 				 uint32_t access);
 
 /*
+ * The same by host address in the vCPUs' mapping, which is what a fault is told with: while a slot
+ * moves, only the engine knows which frame that is. -GMM_EFAULT: in no slot, or not any more; the
+ * vCPU is to be woken, and finds what there is now. `vcpu` may be NULL.
+ */
+GMM_API int gmm_fault_serve_at(struct gmm_guest *guest, struct gmm_vcpu *vcpu, gmm_hva_t hva,
+			       uint32_t access);
+
+/*
  * Makes pages resident without mapping them for vCPUs, as a cache's refresh needs them (W2), or,
  * with GMM_POPULATE_MAP, also maps them (prefetch). Sleeps while somebody else changes a page. For
  * GMM_ACCESS_WRITE the pages count as changed against their source. Errors as for

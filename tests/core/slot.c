@@ -338,6 +338,99 @@ static void pages_of_a_removed_slot_are_forgotten(void)
 	finish(&bench);
 }
 
+static void expect_served(struct bench *bench, uint32_t page)
+{
+	gmm_equal(bench->model.written_answer, 0);
+	gmm_ok(bench->model.writable[page], "page %u is not mapped", page);
+	bench->model.written_answer = -1;
+}
+
+static void expect_written(struct bench *bench, gmm_gfn_t gfn)
+{
+	struct gmm_page_info info;
+
+	gmm_equal(gmm_page_query(bench->model.guest, gfn, &info), 0);
+	gmm_ok(info.writable && info.dirty, "frame %llu", (unsigned long long)gfn);
+}
+
+/*
+ * KVM waits for vCPUs that stand in a fault, also in one on what is just being added, or at the old
+ * and new place of what moves: all are served while it is told.
+ */
+static void faults_are_served_while_the_owner_is_told(void)
+{
+	struct gmm_slot_config config;
+	struct gmm_guest *guest;
+	struct bench bench;
+	uint64_t bits = 0;
+
+	start(&bench, MODEL_LAZY | MODEL_OWNER);
+	guest = bench.model.guest;
+	config = at(&bench, 0, 10, 0, 4);
+	config.flags = GMM_SLOT_LOG_DIRTY;
+	bench.model.written_meanwhile = MODEL_HVA + 2 * PAGE;
+	gmm_equal(add(&bench, config), 0);
+	expect_served(&bench, 2);
+	expect_written(&bench, 12);
+	bench.model.written_meanwhile = MODEL_HVA + 6 * PAGE;
+	gmm_equal(gmm_slot_resize(guest, 0, 8), 0);
+	expect_served(&bench, 6);
+	expect_written(&bench, 16);
+	/* Overlapping: at the new frames of the slot its old ones still are others. */
+	bench.model.written_meanwhile = MODEL_HVA + 3 * PAGE;
+	gmm_equal(gmm_slot_move(guest, 0, 12), 0);
+	expect_served(&bench, 3);
+	expect_written(&bench, 15);
+	bench.model.written_meanwhile = MODEL_HVA + 1 * PAGE;
+	gmm_equal(gmm_slot_resize(guest, 0, 7), 0);
+	expect_served(&bench, 1);
+	bench.model.written_meanwhile = 0;
+	gmm_equal(gmm_dirty_harvest(guest, 0, 0, 7, &bits), 4);
+	gmm_equal(bits, 1u << 1 | 1u << 2 | 1u << 3 | 1u << 6);
+	gmm_equal(gmm_resident_pages(guest), 4);
+	finish(&bench);
+}
+
+/* What was faulted in before the owner said no is forgotten again. */
+static void what_is_refused_leaves_no_faulted_page(void)
+{
+	struct gmm_slot_config config;
+	struct gmm_guest *guest;
+	struct bench bench;
+	uint64_t bits = 0;
+
+	start(&bench, MODEL_LAZY | MODEL_OWNER);
+	guest = bench.model.guest;
+	config = at(&bench, 0, 10, 0, 4);
+	config.flags = GMM_SLOT_LOG_DIRTY;
+	bench.model.slot_change_fails = -GMM_EIO;
+	bench.model.written_meanwhile = MODEL_HVA + 2 * PAGE;
+	gmm_equal(gmm_slot_add(guest, &config), -GMM_EIO);
+	expect_served(&bench, 2);
+	gmm_equal(gmm_resident_pages(guest), 0);
+	gmm_equal(gmm_slot_count(guest), 0);
+	gmm_equal(gmm_fault_serve_at(guest, NULL, MODEL_HVA, GMM_ACCESS_READ), -GMM_EFAULT);
+	bench.model.memory.resident[2] = false;
+	bench.model.slot_change_fails = 0;
+	bench.model.written_meanwhile = 0;
+	gmm_equal(add(&bench, config), 0);
+	bench.model.slot_change_fails = -GMM_EIO;
+	bench.model.written_meanwhile = MODEL_HVA + 5 * PAGE;
+	gmm_equal(gmm_slot_resize(guest, 0, 8), -GMM_EIO);
+	expect_served(&bench, 5);
+	bench.model.written_meanwhile = MODEL_HVA + 1 * PAGE;
+	gmm_equal(gmm_slot_resize(guest, 0, 8), -GMM_EIO);
+	expect_served(&bench, 1);
+	bench.model.slot_change_fails = 0;
+	bench.model.written_meanwhile = 0;
+	gmm_equal(gmm_resident_pages(guest), 1);
+	/* What was written in the part that stayed is in the log that stayed. */
+	gmm_equal(gmm_dirty_harvest(guest, 0, 0, 4, &bits), 1);
+	gmm_equal(bits, 2);
+	bench.model.memory.resident[5] = false;
+	finish(&bench);
+}
+
 /* P25: what a cache wrote in a slot that goes is marked nowhere else, then or later. */
 static void a_slot_that_goes_takes_its_log_along(void)
 {
@@ -375,6 +468,8 @@ const struct gmm_test_case gmm_test_cases[] = {
 	{ "a_moved_slot_takes_everything_along", a_moved_slot_takes_everything_along },
 	{ "a_resized_slot_forgets_what_is_cut_off", a_resized_slot_forgets_what_is_cut_off },
 	{ "pages_of_a_removed_slot_are_forgotten", pages_of_a_removed_slot_are_forgotten },
+	{ "faults_are_served_while_the_owner_is_told", faults_are_served_while_the_owner_is_told },
+	{ "what_is_refused_leaves_no_faulted_page", what_is_refused_leaves_no_faulted_page },
 	{ "a_slot_that_goes_takes_its_log_along", a_slot_that_goes_takes_its_log_along },
 	{ NULL, NULL },
 };

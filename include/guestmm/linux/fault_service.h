@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
 /*
- * Threads that answer the faults of vCPUs: they read userfaultfd events, find the frame, and call
- * gmm_fault_serve(). They never wait for sections, kicks, invalidations or evictions (W2): a fault
+ * Threads that answer the faults of vCPUs: they read userfaultfd events and call
+ * gmm_fault_serve_at(). They never wait for sections, kicks, invalidations or evictions (W2): a fault
  * on a page that somebody is changing is held, and whoever changes it wakes the vCPU.
  */
 #ifndef GUESTMM_LINUX_FAULT_SERVICE_H
@@ -28,9 +28,8 @@ enum gmm_fault_service_kind {
 
 struct gmm_fault_service_config {
 	struct gmm_guest *guest;
-	struct gmm_userfault *userfault; /* all three outlive the service */
-	struct gmm_live_stage2 *live;
-	uint32_t threads; /* 0 is 1 */
+	struct gmm_userfault *userfault; /* both outlive the service */
+	uint32_t threads;		 /* 0 is 1 */
 	/*
 	 * Threads that are busy besides the service, usually the vCPUs: with fewer processors than
 	 * these and the service need, it never spins.
@@ -40,11 +39,11 @@ struct gmm_fault_service_config {
 	uint32_t spin_ns;
 
 	/*
-	 * A fault that could not be served: an error of gmm_fault_serve(). The vCPU still waits;
-	 * the callee ends the run, or repairs and wakes. Called on a service thread; it must not
-	 * wait for vCPUs.
+	 * A fault that could not be served: an error of gmm_fault_serve_at() other than
+	 * -GMM_EFAULT. The vCPU still waits; the callee ends the run, or repairs and wakes. Called
+	 * on a service thread; it must not wait for vCPUs. `hva` is the page's address.
 	 */
-	void (*failed)(void *opaque, gmm_gfn_t gfn, uint32_t access, int error);
+	void (*failed)(void *opaque, gmm_hva_t hva, uint32_t access, int error);
 	/*
 	 * Somebody freed, unmapped or moved registered memory without guestmm (W9). Repairs page
 	 * states; no change of mappings from here. NULL: it is only counted.
@@ -52,8 +51,11 @@ struct gmm_fault_service_config {
 	void (*foreign)(void *opaque, const struct gmm_userfault_event *event);
 	void *opaque;
 
-	/* Instead of gmm_fault_serve(guest, ...), for tests; its first argument is `opaque`. */
-	int (*serve)(void *opaque, gmm_gfn_t gfn, uint32_t access);
+	/*
+	 * Instead of gmm_fault_serve_at(guest, NULL, ...), for who knows whose fault it is; its
+	 * first argument is `opaque`.
+	 */
+	int (*serve)(void *opaque, gmm_hva_t hva, uint32_t access);
 };
 
 struct gmm_fault_service_statistics {

@@ -61,7 +61,7 @@ GMM_API void gmm_kvm_slots_destroy(struct gmm_kvm_slots *slots);
  */
 GMM_API const struct gmm_stage2_ops *gmm_kvm_slots_ops(const struct gmm_kvm_slots *slots);
 
-/* The live second stage inside, for gmm_fault_service_config. Valid as long as `slots`. */
+/* The live second stage inside: which slot a host address is in. Valid as long as `slots`. */
 GMM_API struct gmm_live_stage2 *gmm_kvm_slots_live(struct gmm_kvm_slots *slots);
 
 /*

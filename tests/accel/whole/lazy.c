@@ -57,11 +57,11 @@ static void log_line(void *opaque, enum gmm_log_level level, const char *text)
 	print_message("log %d: %s\n", level, text);
 }
 
-static void fault_failed(void *opaque, gmm_gfn_t gfn, uint32_t access, int error)
+static void fault_failed(void *opaque, gmm_hva_t hva, uint32_t access, int error)
 {
 	struct whole *whole = opaque;
 
-	print_message("fault on frame %llu, access %u: error %d\n", (unsigned long long)gfn, access,
+	print_message("fault at %llx, access %u: error %d\n", (unsigned long long)hva, access,
 		      error);
 	__atomic_fetch_add(&whole->failures, 1, __ATOMIC_RELAXED);
 }
@@ -138,7 +138,6 @@ static void setup(struct whole *whole, const struct gmm_accel_ops *ops, enum gmm
 			 0);
 	service.guest = whole->guest;
 	service.userfault = whole->userfault;
-	service.live = stage2.live;
 	service.failed = fault_failed;
 	assert_int_equal(gmm_fault_service_start(&service, &whole->service), 0);
 }

@@ -59,17 +59,18 @@ static struct gmm_span span_of(struct world *world, uint32_t page, uint32_t coun
 				  .memory_ops = &world->memory_ops };
 }
 
-static int serve(void *opaque, gmm_gfn_t gfn, uint32_t access)
+static int serve(void *opaque, gmm_hva_t hva, uint32_t access)
 {
 	struct world *world = opaque;
-	struct gmm_span span = span_of(world, (uint32_t)(gfn - GFN), 1);
+	uint32_t page = (uint32_t)((hva - (uintptr_t)world->memory) / PAGE);
+	struct gmm_span span = span_of(world, page, 1);
 	const struct gmm_stage2_ops *ops = world->stage2.ops;
 	enum answer answer;
 
 	pthread_mutex_lock(&world->lock);
 	answer = world->answer;
 	world->served++;
-	world->gfn = gfn;
+	world->gfn = GFN + page;
 	world->access = access;
 	pthread_cond_broadcast(&world->changed);
 	pthread_mutex_unlock(&world->lock);
@@ -82,9 +83,10 @@ static int serve(void *opaque, gmm_gfn_t gfn, uint32_t access)
 	return ops->map(world->stage2.owner, &span, access);
 }
 
-static void failed(void *opaque, gmm_gfn_t gfn, uint32_t access, int error)
+static void failed(void *opaque, gmm_hva_t hva, uint32_t access, int error)
 {
 	struct world *world = opaque;
+	gmm_gfn_t gfn = GFN + (hva - (uintptr_t)world->memory) / PAGE;
 
 	pthread_mutex_lock(&world->lock);
 	if (error == -GMM_EIO && gfn == world->gfn && access == world->access)
@@ -177,7 +179,6 @@ static void setup(struct world *world, uint32_t threads)
 					      .memory_ops = &world->memory_ops };
 	assert_int_equal(change_slot(world, NULL, &world->slot), 0);
 	service.userfault = world->userfault;
-	service.live = world->stage2.live;
 	assert_int_equal(gmm_fault_service_start(&service, &world->service), 0);
 }
 

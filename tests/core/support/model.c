@@ -341,6 +341,9 @@ static int live_slot_change(void *owner, const struct gmm_slot_info *old,
 {
 	struct model *model = owner;
 
+	if (model->written_meanwhile)
+		model->written_answer = gmm_fault_serve_at(
+			model->guest, NULL, model->written_meanwhile, GMM_ACCESS_WRITE);
 	if (model->slot_change_fails)
 		return model->slot_change_fails;
 	gmm_spin_lock(&model->lock);

@@ -82,6 +82,9 @@ struct model {
 	bool logged[MODEL_PAGES];      /* the owner's own log, with GMM_STAGE2_LOGS_WRITES */
 	struct gmm_slot_info slot_now; /* what the owner was told last */
 	int slot_change_fails;	       /* error for the next slot_change, or 0 */
+	/* A vCPU writes there while the owner is told of a slot's change; 0: none does. */
+	gmm_hva_t written_meanwhile;
+	int written_answer; /* of the fault */
 };
 
 /* What a model is like; a set of bits. */
