@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
 /* Every entry of port/CONTRACT.md, in every world that runs tests. */
+#include <gmm_port/scan.h>
 #include <gmm_port/section.h>
 #include <gmm_port/time.h>
 #include <gmm_port/wait.h>
@@ -400,6 +401,23 @@ static void thread_is_held_at_a_step(void)
 	gmm_test_unhold_steps();
 }
 
+static void words_are_scanned(void)
+{
+	const uint64_t words[] = { 0, 0, 5, 0, (uint64_t)1 << 63, 0, 0, 0, ~(uint64_t)0, 0 };
+
+	gmm_equal(gmm_scan_mask(words, 10), 0x114);
+	gmm_equal(gmm_scan_mask(words + 2, 1), 1);
+	gmm_equal(gmm_scan_mask(words + 2, 0), 0);
+	gmm_equal(gmm_scan_next(words, 0, 10), 2);
+	gmm_equal(gmm_scan_next(words, 5, 10), 8);
+	gmm_equal(gmm_scan_next(words, 9, 10), 10);
+	gmm_equal(gmm_scan_next(words, 5, 8), 8);
+	gmm_equal(gmm_scan_next(words, 8, 8), 8);
+	gmm_equal(gmm_scan_count(words, 10), 67);
+	gmm_equal(gmm_scan_count(words, 8), 3);
+	gmm_equal(gmm_scan_count(words, 0), 0);
+}
+
 const struct gmm_test_case gmm_test_cases[] = {
 	{ "compiler_words_mean_what_they_say", compiler_words_mean_what_they_say },
 	{ "atomics_do_arithmetic", atomics_do_arithmetic },
@@ -416,5 +434,6 @@ const struct gmm_test_case gmm_test_cases[] = {
 	{ "time_does_not_go_back", time_does_not_go_back },
 	{ "assertions_hold_where_they_should", assertions_hold_where_they_should },
 	{ "thread_is_held_at_a_step", thread_is_held_at_a_step },
+	{ "words_are_scanned", words_are_scanned },
 	{ NULL, NULL },
 };
