@@ -9,6 +9,7 @@
 #include "dirty_impl.h"
 
 #include <gmm_port/alloc.h>
+#include <gmm_port/scan.h>
 #include <gmm_port/step.h>
 
 #include "bits.h"
@@ -226,34 +227,28 @@ int gmm_dirty_protect(struct gmm_operation *operation, gmm_gfn_t gfn, uint64_t c
 	return error;
 }
 
-/*
- * Moves the owner's bits into the slot's; `scratch` has room for the range and is left in any
- * state.
- */
-static int collect(struct gmm_operation *operation, uint64_t first, uint64_t *scratch)
+/* What vCPUs wrote by the owner's account becomes the bitmap; also on failure, as far as it got. */
+static int collect(struct gmm_operation *operation, uint64_t *bitmap)
 {
 	struct gmm_guest *guest = operation->guest;
 	const struct gmm_stage2_ops *ops = guest->config.stage2_ops;
 	uint64_t count = gmm_operation_count(operation);
 	struct gmm_span span = gmm_slot_span(guest, operation->slot, operation->node.start, count);
-	uint64_t word;
 	int error;
 
 	gmm_dirty_rings_drain(guest);
-	if (!ops || !(ops->flags & GMM_STAGE2_LOGS_WRITES))
+	if (!ops || !(ops->flags & GMM_STAGE2_LOGS_WRITES)) {
+		gmm_memset(bitmap, 0, words_for(count) * sizeof(*bitmap));
 		return 0;
-	gmm_memset(scratch, 0, words_for(count) * sizeof(*scratch));
-	error = ops->collect_dirty(guest->config.stage2_owner, &span, scratch);
-	for (word = 0; word < words_for(count); word++)
-		if (scratch[word] & word_mask(word, 0, count))
-			mark_word(operation->slot->dirty, first / 64 + word,
-				  scratch[word] & word_mask(word, 0, count));
+	}
+	error = ops->collect_dirty(guest->config.stage2_owner, &span, bitmap);
+	bitmap[words_for(count) - 1] &= word_mask(words_for(count) - 1, 0, count);
 	return error ? -GMM_EIO : 0;
 }
 
 /*
- * Takes all bits of a group of 64 words at most. A summary bit may stay without its word, never the
- * other way.
+ * Adds all bits of a group of 64 words at most to the bitmap. A summary bit may stay without its
+ * word, never the other way.
  */
 static uint64_t take_group(struct gmm_dirty_map *map, uint64_t word, uint64_t end, uint64_t first,
 			   uint64_t count, uint64_t *bitmap)
@@ -270,23 +265,25 @@ static uint64_t take_group(struct gmm_dirty_map *map, uint64_t word, uint64_t en
 		summary = gmm_exchange(&map->summary[word / 64], (uint64_t)0);
 	for (; word < end; word++) {
 		uint64_t mask = word_mask(word, first, count);
+		uint64_t bits;
 
 		if (!((summary >> (word % 64)) & 1) ||
 		    !(gmm_load_relaxed(&map->words[word]) & mask))
 			continue;
-		bitmap[word - first / 64] = gmm_fetch_and(&map->words[word], ~mask) & mask;
-		taken += gmm_bits_count(bitmap[word - first / 64]);
+		bits = gmm_fetch_and(&map->words[word], ~mask) & mask;
+		bitmap[word - first / 64] |= bits;
+		taken += gmm_bits_count(bits);
 	}
 	return taken;
 }
 
+/* Adds the slot's own bits to what the owner had. Returns how many bits there are. */
 static uint64_t take(struct gmm_dirty_map *map, uint64_t first, uint64_t count, uint64_t *bitmap)
 {
 	uint64_t word = first / 64;
 	uint64_t end = words_for(first + count);
-	uint64_t taken = 0;
+	uint64_t taken = 0, all;
 
-	gmm_memset(bitmap, 0, words_for(count) * sizeof(*bitmap));
 	while (word < end) {
 		uint64_t group_end = (word / 64 + 1) * 64;
 
@@ -295,7 +292,10 @@ static uint64_t take(struct gmm_dirty_map *map, uint64_t first, uint64_t count, 
 		taken += take_group(map, word, group_end, first, count, bitmap);
 		word = group_end;
 	}
-	return taken;
+	all = gmm_scan_count(bitmap, words_for(count));
+	if (all != taken)
+		gmm_fetch_add(map->marked, all - taken);
+	return all;
 }
 
 static uint64_t take_masked(struct gmm_dirty_map *map, uint64_t first, uint64_t count,
@@ -324,21 +324,75 @@ static uint64_t next_bit(const uint64_t *bitmap, uint64_t from, uint64_t count, 
 			return from < count ? from : count;
 		}
 		from = (from / 64 + 1) * 64;
+		if (set)
+			from = gmm_scan_next(bitmap, from / 64, words_for(count)) * 64;
 	}
 	return count;
 }
 
+struct taken {
+	const uint64_t *bitmap;
+	gmm_gfn_t start; /* of its first bit */
+};
+
+static int clean_taken(void *context, gmm_gfn_t gfn, uint64_t *entries, uint32_t count)
+{
+	const struct taken *taken = context;
+	uint64_t first = gfn - taken->start, end = first + count;
+	uint64_t page = next_bit(taken->bitmap, first, end, true);
+
+	for (; page < end; page = next_bit(taken->bitmap, page + 1, end, true))
+		clean_entries(NULL, taken->start + page, &entries[page - first], 1);
+	return 0;
+}
+
+#define CLEAN_WORDS 8u /* of the bitmap: 512 frames, for which the lock is held */
+
+static void clean_resident(struct gmm_operation *operation, const uint64_t *bitmap)
+{
+	struct gmm_guest *guest = operation->guest;
+	struct taken taken = { bitmap, operation->node.start };
+	uint64_t count = gmm_operation_count(operation);
+	uint64_t words = words_for(count);
+	uint64_t word = gmm_scan_next(bitmap, 0, words);
+
+	while (word < words) {
+		uint64_t first = word / CLEAN_WORDS * CLEAN_WORDS * 64;
+		uint64_t end = first + CLEAN_WORDS * 64 < count ? first + CLEAN_WORDS * 64 : count;
+
+		gmm_lock_invalidate(&guest->invalidation.lock);
+		gmm_stage2_visit(&guest->stage2, taken.start + first, end - first, clean_taken,
+				 &taken);
+		gmm_unlock_invalidate(&guest->invalidation.lock);
+		word = gmm_scan_next(bitmap, words_for(end), words);
+	}
+}
+
+static int protect_pages(struct gmm_operation *operation, gmm_gfn_t gfn, uint64_t count)
+{
+	struct gmm_guest *guest = operation->guest;
+	struct gmm_span span = gmm_slot_span(guest, operation->slot, gfn, count);
+
+	if (gmm_slot_is_lazy(operation->slot))
+		return gmm_dirty_protect(operation, gfn, count, false);
+	return guest->config.stage2_ops->protect(guest->config.stage2_owner, &span) ? -GMM_EIO : 0;
+}
+
 static int protect_taken(struct gmm_operation *operation, const uint64_t *bitmap)
 {
+	const struct gmm_stage2_ops *ops = operation->guest->config.stage2_ops;
 	uint64_t count = gmm_operation_count(operation);
 	uint64_t page = next_bit(bitmap, 0, count, true);
 	int error = 0;
 
+	if (!gmm_slot_is_lazy(operation->slot))
+		clean_resident(operation, bitmap);
+	if (!ops || (ops->flags & GMM_STAGE2_LOGS_WRITES))
+		return 0;
 	while (page < count && !error) {
 		uint64_t end = next_bit(bitmap, page, count, false);
 
-		error = gmm_dirty_protect(operation, operation->node.start + page, end - page,
-					  false);
+		error = protect_pages(operation, operation->node.start + page, end - page);
 		page = next_bit(bitmap, end, count, true);
 	}
 	return error;
@@ -347,11 +401,12 @@ static int protect_taken(struct gmm_operation *operation, const uint64_t *bitmap
 static void put_back(struct gmm_dirty_map *map, uint64_t first, uint64_t count,
 		     const uint64_t *bitmap)
 {
+	uint64_t words = words_for(count);
 	uint64_t i;
 
-	for (i = 0; i < words_for(count); i++)
-		if (bitmap[i])
-			mark_word(map, first / 64 + i, bitmap[i]);
+	for (i = gmm_scan_next(bitmap, 0, words); i < words;
+	     i = gmm_scan_next(bitmap, i + 1, words))
+		mark_word(map, first / 64 + i, bitmap[i]);
 }
 
 /* The end of a harvest: the bits are taken. */
@@ -362,7 +417,7 @@ static int64_t settle(struct gmm_operation *operation, uint64_t first, uint64_t 
 	int error;
 
 	gmm_step(GMM_STEP_DIRTY_CLEARED);
-	error = protect_taken(operation, bitmap);
+	error = taken ? protect_taken(operation, bitmap) : 0;
 	if (error) {
 		put_back(operation->slot->dirty, first, gmm_operation_count(operation), bitmap);
 		return error;
@@ -397,8 +452,10 @@ int64_t gmm_dirty_harvest(struct gmm_guest *guest, uint32_t slot, uint64_t first
 
 	if (answer)
 		return answer;
-	answer = collect(&operation, first, bitmap);
-	if (!answer)
+	answer = collect(&operation, bitmap);
+	if (answer)
+		put_back(operation.slot->dirty, first, count, bitmap);
+	else
 		answer = settle(&operation, first,
 				take(operation.slot->dirty, first, count, bitmap), bitmap);
 	gmm_operation_end(&operation);
@@ -414,12 +471,13 @@ int64_t gmm_dirty_peek(struct gmm_guest *guest, uint32_t slot, uint64_t first, u
 
 	if (answer)
 		return answer;
-	answer = collect(&operation, first, bitmap);
+	answer = collect(&operation, bitmap);
+	put_back(operation.slot->dirty, first, count, bitmap);
 	for (i = 0; !answer && i < words_for(count); i++)
 		bitmap[i] = gmm_load_acquire(&operation.slot->dirty->words[first / 64 + i]) &
 			    word_mask(first / 64 + i, first, count);
-	for (i = 0; answer >= 0 && i < words_for(count); i++)
-		answer += (int64_t)gmm_bits_count(bitmap[i]);
+	if (!answer)
+		answer = (int64_t)gmm_scan_count(bitmap, words_for(count));
 	gmm_operation_end(&operation);
 	return answer;
 }

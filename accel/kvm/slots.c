@@ -9,6 +9,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <gmm_port/scan.h>
+
 #include <guestmm/memory.h>
 #include <guestmm/slot.h>
 
@@ -26,7 +28,8 @@ struct kvm_slot {
 	 * away.
 	 */
 	uint64_t *pending;
-	uint64_t *log; /* bitmap mode: KVM's answer */
+	bool has_pending; /* false: there are none */
+	uint64_t *log;	  /* bitmap mode: KVM's answer */
 };
 
 struct kvm_ring {
@@ -145,9 +148,9 @@ static struct kvm_slot *slot_make(const struct gmm_kvm_slots *owner,
 }
 
 /* KVM's log of the whole slot; its bits stay set there. */
-static int log_read(struct gmm_kvm_slots *owner, struct kvm_slot *slot)
+static int log_read(struct gmm_kvm_slots *owner, const struct kvm_slot *slot, uint64_t *log)
 {
-	struct kvm_dirty_log request = { .slot = slot->info.id, .dirty_bitmap = slot->log };
+	struct kvm_dirty_log request = { .slot = slot->info.id, .dirty_bitmap = log };
 
 	return ioctl(owner->config.vm, KVM_GET_DIRTY_LOG, &request) ? -GMM_EIO : 0;
 }
@@ -157,8 +160,10 @@ static void ring_entry_take(struct gmm_kvm_slots *owner, const struct kvm_dirty_
 	uint32_t id = entry->slot & 0xffff; /* the upper half is the address space: SMM, unused */
 	struct kvm_slot *slot = id < owner->slots_max ? owner->slots[id] : NULL;
 
-	if (slot && slot->pending && entry->offset < slot->info.count)
-		slot->pending[entry->offset / 64] |= 1ull << (entry->offset % 64);
+	if (!slot || !slot->pending || entry->offset >= slot->info.count)
+		return;
+	slot->pending[entry->offset / 64] |= 1ull << (entry->offset % 64);
+	slot->has_pending = true;
 }
 
 /*
@@ -200,9 +205,10 @@ static int log_save(struct gmm_kvm_slots *owner, struct kvm_slot *slot)
 		return 0;
 	if (owner->config.ring_entries)
 		return rings_harvest(owner);
-	error = log_read(owner, slot);
+	error = log_read(owner, slot, slot->log);
 	for (i = 0; !error && i < slot->words; i++)
 		slot->pending[i] |= slot->log[i];
+	slot->has_pending |= !error;
 	return error;
 }
 
@@ -212,6 +218,7 @@ static void pending_carry(struct kvm_slot *from, struct kvm_slot *to)
 
 	if (!from->pending || !to->pending)
 		return;
+	to->has_pending |= from->has_pending;
 	words = from->words < to->words ? from->words : to->words;
 	for (i = 0; i < words; i++)
 		to->pending[i] |= from->pending[i];
@@ -344,23 +351,44 @@ static int slot_change(void *opaque, const struct gmm_slot_info *old,
 	return error;
 }
 
-/* Clears and protects again the pages whose bits are set in `words`. */
+/* Clears in KVM's log the pages whose bits are set, which protects them again. */
 static int log_clear(struct gmm_kvm_slots *owner, const struct kvm_slot *slot, uint64_t first,
 		     uint64_t words, uint64_t *bits)
 {
-	uint64_t pages = words * 64;
-	struct kvm_clear_dirty_log request = { .slot = slot->info.id, .first_page = first };
-	uint64_t i;
+	uint64_t empty = gmm_scan_next(bits, 0, words);
+	uint64_t pages = (words - empty) * 64;
+	struct kvm_clear_dirty_log request = {
+		.slot = slot->info.id,
+		.first_page = first + empty * 64,
+		.dirty_bitmap = bits + empty,
+	};
 
-	for (i = 0; i < words && !bits[i]; i++)
-		;
-	if (i == words)
+	if (!pages)
 		return 0;
-	if (first + pages > slot->info.count)
-		pages = slot->info.count - first;
+	if (request.first_page + pages > slot->info.count)
+		pages = slot->info.count - request.first_page;
 	request.num_pages = pages;
-	request.dirty_bitmap = bits;
 	return ioctl(owner->config.vm, KVM_CLEAR_DIRTY_LOG, &request) ? -GMM_EIO : 0;
+}
+
+/*
+ * KVM reads out the log of a whole slot only. Reading leaves the bits there, so what lies outside
+ * of the span is not lost.
+ */
+static int log_take(struct gmm_kvm_slots *owner, struct kvm_slot *slot, uint64_t first,
+		    uint64_t count, uint64_t *words)
+{
+	bool whole = count == slot->info.count;
+	uint64_t length = ceil_words(count);
+	int error = log_read(owner, slot, whole ? words : slot->log);
+
+	if (error)
+		return error;
+	if (!whole)
+		memcpy(words, slot->log + first / 64, length * sizeof(*words));
+	if (count % 64)
+		words[length - 1] &= (1ull << (count % 64)) - 1;
+	return log_clear(owner, slot, first, length, words);
 }
 
 static int collect(struct gmm_kvm_slots *owner, struct kvm_slot *slot, uint64_t first,
@@ -368,23 +396,23 @@ static int collect(struct gmm_kvm_slots *owner, struct kvm_slot *slot, uint64_t 
 {
 	uint64_t length = ceil_words(count);
 	uint64_t last_mask = count % 64 ? (1ull << (count % 64)) - 1 : ~0ull;
-	uint64_t *log = slot->log ? slot->log + first / 64 : NULL;
 	uint64_t *pending = slot->pending + first / 64;
 	uint64_t i, mask;
 	int error;
 
-	error = owner->config.ring_entries ? rings_harvest(owner) : log_read(owner, slot);
-	if (!error && log) {
-		log[length - 1] &= last_mask;
-		error = log_clear(owner, slot, first, length, log);
-	}
-	if (error)
+	error = owner->config.ring_entries ? rings_harvest(owner) :
+					     log_take(owner, slot, first, count, words);
+	if (!error && owner->config.ring_entries)
+		memset(words, 0, length * sizeof(*words));
+	if (error || !slot->has_pending)
 		return error;
 	for (i = 0; i < length; i++) {
 		mask = i == length - 1 ? last_mask : ~0ull;
-		words[i] |= (pending[i] & mask) | (log ? log[i] : 0);
+		words[i] |= pending[i] & mask;
 		pending[i] &= ~mask;
 	}
+	if (count == slot->info.count)
+		slot->has_pending = false;
 	return 0;
 }
 
@@ -407,6 +435,9 @@ static int collect_dirty(void *opaque, const struct gmm_span *span, uint64_t *wo
 			error = collect(owner, slot, first, span->count, words);
 	}
 	pthread_mutex_unlock(&owner->lock);
+	/* Nothing is lost: KVM keeps what it was not told to clear. */
+	if (error)
+		memset(words, 0, ceil_words(span->count) * sizeof(*words));
 	return error;
 }
 

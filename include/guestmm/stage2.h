@@ -68,10 +68,11 @@ struct gmm_stage2_ops {
 	void (*wake)(void *owner, const struct gmm_span *span);
 
 	/*
-	 * Only with GMM_STAGE2_LOGS_WRITES: ORs a bit for each page of the span that guests wrote
-	 * since the last call into words[] (bit 0 of words[0] is span->gfn; the span starts at a
-	 * multiple of 64 pages in its slot), clears its own log and protects those pages again,
-	 * before it returns.
+	 * Only with GMM_STAGE2_LOGS_WRITES: stores into words[] a bit for each page of the span,
+	 * set for those that guests wrote since the last call (bit 0 of words[0] is span->gfn; the
+	 * span starts at a multiple of 64 pages in its slot), clears its own log and protects those
+	 * pages again, before it returns. words[] holds anything before; after a failure, the pages
+	 * that its own log does not know any more.
 	 */
 	int (*collect_dirty)(void *owner, const struct gmm_span *span, uint64_t *words);
 

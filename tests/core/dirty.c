@@ -272,6 +272,36 @@ static void a_harvest_of_some_pages_leaves_the_others(void)
 	wide_destroy(wide);
 }
 
+/* Resident memory: in stretches of the bitmap, and beyond their ends. */
+static void a_harvest_protects_its_pages_and_no_others(void)
+{
+	const uint64_t first = 192, count = 1000;
+	struct wide *wide = wide_create(false, 0x200, GMM_SLOT_LOG_DIRTY);
+	uint64_t bits[WIDE_PAGES / 64 + 1];
+	struct gmm_page_info info;
+	uint32_t page;
+
+	for (page = 0; page < WIDE_PAGES; page++)
+		gmm_equal(gmm_fault_serve(wide->guest, 0x200 + page, GMM_ACCESS_WRITE), 0);
+	gmm_equal(gmm_dirty_harvest(wide->guest, 0, 0, WIDE_PAGES, bits), WIDE_PAGES);
+	for (page = 0; page < WIDE_PAGES; page += 3)
+		gmm_equal(gmm_fault_serve(wide->guest, 0x200 + page, GMM_ACCESS_WRITE), 0);
+	gmm_equal(gmm_dirty_peek(wide->guest, 0, first, count, bits), 334);
+	/* Those of a mask: every other one of those that are written. */
+	for (page = 0; page < count; page++)
+		if ((first + page) % 6 != 3)
+			bits[page / 64] &= ~((uint64_t)1 << (page % 64));
+	gmm_equal(gmm_dirty_clear(wide->guest, 0, first, count, bits), 167);
+	for (page = 0; page < WIDE_PAGES; page++) {
+		bool inside = page >= first && page < first + count;
+
+		gmm_equal(gmm_page_query(wide->guest, 0x200 + page, &info), 0);
+		gmm_ok(info.writable == (page % 3 == 0 && !(inside && page % 6 == 3)), "page %u",
+		       page);
+	}
+	wide_destroy(wide);
+}
+
 #define HUGE_PAGES 9001u /* of a slot whose pages nobody touches: three words of summary */
 #define HUGE_WORDS ((HUGE_PAGES + 63) / 64)
 
@@ -390,6 +420,7 @@ const struct gmm_test_case gmm_test_cases[] = {
 	CASE(a_harvest_out_of_range_is_refused),
 	CASE(clearing_obeys_the_mask),
 	CASE(a_harvest_of_some_pages_leaves_the_others),
+	CASE(a_harvest_protects_its_pages_and_no_others),
 	CASE(bits_at_the_borders_of_words_and_summaries_are_found),
 	CASE(random_marks_and_harvests_agree_with_a_plain_bitmap),
 	{ NULL, NULL },

@@ -185,6 +185,41 @@ static void log_is_what_was_written(enum gmm_accel_dirty dirty)
 	free(copy);
 }
 
+/* A slot that changes its size keeps what was written before, though KVM's log goes away. */
+static void test_dirty_log_outlives_a_change(void **state)
+{
+	struct guest_mailbox *mailbox;
+	struct gmm_accel_vcpu *vcpu;
+	struct plain_guest guest;
+	struct gmm_slot_info shorter;
+	uint8_t *copy;
+
+	setup(&guest, GMM_ACCEL_DIRTY_BITMAP, PAGES);
+	mailbox = &guest.program.vcpus[0].mailbox;
+	mailbox->weight_hot = 0;
+	mailbox->accesses_per_step = 1;
+	mailbox->write_percent = 100;
+	copy = malloc(PAGES * PAGE);
+	assert_non_null(copy);
+	memcpy(copy, guest.snapshot, PAGES * PAGE);
+	vcpu = start_vcpu(&guest);
+	read_all(&guest, vcpu);
+	plain_answer_reports(&guest, 0, GUEST_PAGE_MAY_TAKE);
+	pass_steps(&guest, vcpu, 60);
+	shorter = guest.snapshot_slot;
+	shorter.count--;
+	assert_int_equal(plain_slot(&guest, &guest.snapshot_slot, &shorter), 0);
+	assert_int_equal(plain_slot(&guest, &shorter, &guest.snapshot_slot), 0);
+	/* The page that left took its bit along. */
+	memcpy(copy + (PAGES - 1) * PAGE, guest.snapshot + (PAGES - 1) * PAGE, PAGE);
+	assert_in_range(check_log(&guest, copy), 20, 60);
+	assert_int_equal(check_log(&guest, copy), 0);
+	gmm_accel_kvm.vcpu_destroy(vcpu);
+	plain_assert_no_loss(&guest);
+	plain_teardown(&guest);
+	free(copy);
+}
+
 static void test_dirty_log(void **state)
 {
 	log_is_what_was_written(GMM_ACCEL_DIRTY_BITMAP);
@@ -448,6 +483,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		PROGRAM_CASES(PROGRAM_CASE_LISTED) cmocka_unit_test(test_kick_storm),
 		cmocka_unit_test(test_dirty_log),
+		cmocka_unit_test(test_dirty_log_outlives_a_change),
 		cmocka_unit_test(test_dirty_ring),
 		cmocka_unit_test(test_dirty_ring_full),
 		cmocka_unit_test(test_dirty_ring_outlives_its_vcpu),

@@ -324,16 +324,20 @@ static int live_collect(void *owner, const struct gmm_span *span, uint64_t *word
 	int error = enter_op(&model->memory, MODEL_LIVE_COLLECT);
 	uint64_t i;
 
-	if (error)
-		return error;
+	/* Nothing of what was there may come through, nor what lies behind the span. */
+	for (i = 0; i < (span->count + 63) / 64; i++)
+		words[i] = error ? 0 : ~(uint64_t)0;
 	gmm_spin_lock(&model->lock);
-	for (i = 0; i < span->count; i++) {
+	/* What fails has lost the first half of its log. */
+	for (i = 0; i < (error ? span->count / 2 : span->count); i++) {
 		if (model->logged[span->page + i])
 			words[i / 64] |= (uint64_t)1 << (i % 64);
+		else
+			words[i / 64] &= ~((uint64_t)1 << (i % 64));
 		model->logged[span->page + i] = false;
 	}
 	gmm_spin_unlock(&model->lock);
-	return 0;
+	return error;
 }
 
 static int live_slot_change(void *owner, const struct gmm_slot_info *old,
