@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
 #include <guestmm/linux/fault_service.h>
 
+#include <fcntl.h>
 #include <poll.h>
 #include <pthread.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -11,30 +11,16 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "fault_pacing.h"
+
 #define PAGE_BYTES 4096u
 #define BATCH 16
 #define THREADS_MAX 16u
-#define SPIN_NS_DEFAULT 50000u
-/* After spinning proved useless or took the processor from somebody, none for this long. */
-#define PAUSE_NS_MIN 10000000ull
-#define PAUSE_NS_MAX 1000000000ull
-#define USELESS_SPINS_MAX 4u
-
-/* When one thread spins instead of sleeping. */
-struct pacing {
-	bool allowed;
-	uint64_t spin_ns;
-	uint64_t last_event; /* ns */
-	uint64_t not_before; /* ns */
-	uint64_t pause_ns;
-	uint32_t useless;	 /* spins in a row that ended without an event */
-	bool spinning;		 /* since last_event */
-	long preempted_at_start; /* involuntary switches of the thread when the spin began */
-};
 
 struct gmm_fault_service {
 	struct gmm_fault_service_config config;		/* immutable */
 	int stop_descriptor;				/* immutable */
+	int load_descriptor;				/* immutable: /proc/loadavg, or -1 */
 	uint32_t started;				/* of the thread that starts and stops */
 	pthread_t thread[THREADS_MAX];			/* likewise */
 	uint32_t stopping;				/* atomic */
@@ -54,76 +40,40 @@ static void count(uint64_t *counter)
 	__atomic_fetch_add(counter, 1, __ATOMIC_RELAXED);
 }
 
-static long preemptions(void)
+/* Threads of the whole machine that run or want to: the fourth field, "2/108". */
+static int64_t host_running(void *opaque)
+{
+	const struct gmm_fault_service *service = opaque;
+	char text[64];
+	ssize_t got = pread(service->load_descriptor, text, sizeof(text) - 1, 0);
+	int64_t running = -1;
+	int fields = 0;
+	ssize_t i;
+
+	for (i = 0; i < got && fields < 3; i++)
+		fields += text[i] == ' ';
+	for (; i < got && text[i] >= '0' && text[i] <= '9'; i++)
+		running = (running < 0 ? 0 : running * 10) + (text[i] - '0');
+	return running;
+}
+
+static int64_t host_preemptions(void *opaque)
 {
 	struct rusage usage;
 
 	return getrusage(RUSAGE_THREAD, &usage) ? 0 : usage.ru_nivcsw;
 }
 
-static uint32_t processors(void)
+static struct gmm_pacing_host pacing_host(struct gmm_fault_service *service)
 {
-	cpu_set_t set;
-	long online;
+	long online = sysconf(_SC_NPROCESSORS_ONLN);
 
-	if (sched_getaffinity(0, sizeof(set), &set) == 0)
-		return (uint32_t)CPU_COUNT(&set);
-	online = sysconf(_SC_NPROCESSORS_ONLN);
-	return online > 0 ? (uint32_t)online : 1;
-}
-
-static void pacing_init(struct pacing *pacing, const struct gmm_fault_service *service)
-{
-	const struct gmm_fault_service_config *config = &service->config;
-
-	*pacing = (struct pacing){
-		.allowed = processors() >= config->busy_threads + config->threads,
-		.spin_ns = config->spin_ns ? config->spin_ns : SPIN_NS_DEFAULT,
-		.pause_ns = PAUSE_NS_MIN,
+	return (struct gmm_pacing_host){
+		.running = host_running,
+		.preemptions = host_preemptions,
+		.processors = online > 0 ? (uint32_t)online : 1,
+		.opaque = service,
 	};
-}
-
-static void pacing_pause(struct pacing *pacing, uint64_t now)
-{
-	pacing->not_before = now + pacing->pause_ns;
-	if (pacing->pause_ns < PAUSE_NS_MAX)
-		pacing->pause_ns *= 2;
-	pacing->useless = 0;
-}
-
-/* Events came. */
-static void pacing_events(struct pacing *pacing, struct gmm_fault_service *service, uint64_t now)
-{
-	if (pacing->spinning) {
-		pacing->useless = 0;
-		count(&service->statistics.spins);
-		if (preemptions() != pacing->preempted_at_start)
-			pacing_pause(pacing, now);
-		else
-			pacing->pause_ns = PAUSE_NS_MIN;
-	}
-	pacing->spinning = false;
-	pacing->last_event = now;
-}
-
-/* No event: whether to look again at once. */
-static bool pacing_spin(struct pacing *pacing, uint64_t now)
-{
-	if (!pacing->allowed || now < pacing->not_before || !pacing->last_event)
-		return false;
-	if (!pacing->spinning) {
-		pacing->spinning = true;
-		pacing->preempted_at_start = preemptions();
-		return true;
-	}
-	if (now < pacing->last_event + pacing->spin_ns)
-		return true;
-	/* It was in vain; or nobody is idle, and we held up a vCPU. */
-	if (preemptions() != pacing->preempted_at_start || ++pacing->useless >= USELESS_SPINS_MAX)
-		pacing_pause(pacing, now);
-	pacing->spinning = false;
-	pacing->last_event = 0;
-	return false;
 }
 
 static void serve_fault(struct gmm_fault_service *service, const struct gmm_userfault_event *event,
@@ -192,19 +142,25 @@ static void *service_thread(void *opaque)
 {
 	struct gmm_fault_service *service = opaque;
 	struct gmm_userfault_event events[BATCH];
-	struct pacing pacing;
+	struct gmm_pacing_host host = pacing_host(service);
+	struct gmm_pacing pacing;
 	uint64_t now;
 	int number;
 
-	pacing_init(&pacing, service);
+	gmm_pacing_init(&pacing, &service->config, &host);
 	while (!__atomic_load_n(&service->stopping, __ATOMIC_RELAXED)) {
 		number = gmm_userfault_read(service->config.userfault, events, BATCH);
 		now = now_ns();
 		if (number > 0) {
-			pacing_events(&pacing, service, now);
+			if (gmm_pacing_events(&pacing, now))
+				count(&service->statistics.spins);
 			handle_events(service, events, number, now);
-			pacing.last_event = now_ns();
-		} else if (number < 0 || !pacing_spin(&pacing, now)) {
+			now = now_ns();
+			gmm_pacing_served(&pacing, now);
+			/* What came meanwhile is seen by the sleep, too, and at once. */
+			if (number < BATCH && !gmm_pacing_spin(&pacing, now))
+				wait_for_events(service);
+		} else if (number < 0 || !gmm_pacing_spin(&pacing, now)) {
 			wait_for_events(service);
 		}
 	}
@@ -217,15 +173,19 @@ int gmm_fault_service_start(const struct gmm_fault_service_config *config,
 	uint32_t threads = config->threads ? config->threads : 1;
 	struct gmm_fault_service *made;
 
-	if (threads > THREADS_MAX || !config->userfault || (!config->guest && !config->serve))
+	if (threads > THREADS_MAX || config->wait > GMM_FAULT_SERVICE_SPIN || !config->userfault ||
+	    (!config->guest && !config->serve))
 		return -GMM_EINVAL;
 	made = calloc(1, sizeof(*made));
 	if (!made)
 		return -GMM_ENOMEM;
 	made->config = *config;
 	made->config.threads = threads;
+	made->load_descriptor = open("/proc/loadavg", O_RDONLY | O_CLOEXEC);
 	made->stop_descriptor = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (made->stop_descriptor < 0) {
+		if (made->load_descriptor >= 0)
+			close(made->load_descriptor);
 		free(made);
 		return -GMM_EIO;
 	}
@@ -251,6 +211,8 @@ void gmm_fault_service_stop(struct gmm_fault_service *service)
 	for (i = 0; i < service->started; i++)
 		pthread_join(service->thread[i], NULL);
 	close(service->stop_descriptor);
+	if (service->load_descriptor >= 0)
+		close(service->load_descriptor);
 	free(service);
 }
 

@@ -40,16 +40,30 @@ static void pin(int cpu)
 
 void bench_start(struct bench *bench)
 {
-	cpu_set_t allowed;
 	int cpu;
 
-	if (sched_getaffinity(0, sizeof(allowed), &allowed))
+	if (sched_getaffinity(0, sizeof(bench->allowed), &bench->allowed))
 		bench_broken("sched_getaffinity");
 	for (cpu = 0; cpu < CPU_SETSIZE && bench->cpu_count < BENCH_THREADS_MAX; cpu++)
-		if (CPU_ISSET(cpu, &allowed))
+		if (CPU_ISSET(cpu, &bench->allowed))
 			bench->cpus[bench->cpu_count++] = cpu;
 	pin(bench->cpus[0]);
 	bench->ns_per_tick = bench_ns_per_tick();
+}
+
+void bench_pin(const struct bench *bench, int nth)
+{
+	if (nth >= 0)
+		pin(bench->cpus[nth]);
+	else
+		bench_must(pthread_setaffinity_np(pthread_self(), sizeof(bench->allowed),
+						  &bench->allowed),
+			   "letting a thread go");
+}
+
+uint32_t bench_cpus(const struct bench *bench)
+{
+	return bench->cpu_count;
 }
 
 /* Threads of a pair meet before and after each sample. */
@@ -97,20 +111,22 @@ static void run_sample(struct crew *crew, uint32_t index)
 {
 	const struct bench_side *side = crew->side;
 	uint32_t rounds = crew->pair->rounds ? crew->pair->rounds : 1;
-	long before = preemptions();
 	uint64_t ticks = 0;
+	long lost = 0;
 
 	while (rounds--) {
 		uint64_t start;
 
 		if (side->prepare)
 			side->prepare(side->context);
+		lost -= preemptions();
 		start = bench_ticks();
 		sink = side->run(side->context, crew->count);
 		ticks += bench_ticks() - start;
+		lost += preemptions();
 	}
 	crew->ticks[index] = ticks;
-	crew->disturbed[index] = preemptions() != before;
+	crew->disturbed[index] = lost && !crew->pair->crowded;
 }
 
 static void *worker_main(void *argument)
@@ -232,7 +248,7 @@ void bench_measure(struct bench *bench, const struct bench_pair *pair)
 		.unit = pair->unit,
 		.goal = pair->goal,
 		.limit = pair->limit,
-		.pairs = bench->pairs,
+		.pairs = pair->pairs && pair->pairs < bench->pairs ? pair->pairs : bench->pairs,
 	};
 	uint32_t i;
 

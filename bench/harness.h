@@ -31,6 +31,7 @@ enum bench_goal {
 	BENCH_GOAL_NONE,
 	BENCH_GOAL_ADDS,   /* at most `limit` of the unit more than the reference */
 	BENCH_GOAL_AHEAD,  /* the reference takes at least `limit` times as long */
+	BENCH_GOAL_TIMES,  /* at most `limit` times as long as the reference */
 	BENCH_GOAL_WITHIN, /* neither takes more than `limit` times as long as the other */
 	BENCH_GOAL_EQUALS, /* counted, not timed */
 };
@@ -51,6 +52,8 @@ struct bench_pair {
 	uint64_t count;	  /* operations of a run; 0: as many as take a millisecond */
 	uint32_t rounds;  /* runs of a sample; 0: one */
 	uint32_t threads; /* that run at the same time, each on its CPU; 0: one */
+	uint32_t pairs;	  /* at most; for samples that are long to prepare; 0: as many as others */
+	bool crowded;	  /* losing the CPU belongs to what is measured */
 	/* On each thread, before its first and after its last run. May be NULL. */
 	void (*thread_begin)(void *context);
 	void (*thread_end)(void *context);
@@ -65,6 +68,11 @@ void bench_measure(struct bench *bench, const struct bench_pair *pair);
 /* Reports two numbers that were counted. */
 void bench_counted(struct bench *bench, const char *name, double value, const char *reference,
 		   double reference_value, enum bench_goal goal, double limit);
+
+/* Binds the calling thread to the nth CPU of the measurement; -1: to any of this process. */
+void bench_pin(const struct bench *bench, int nth);
+/* CPUs that the measurement may use. */
+uint32_t bench_cpus(const struct bench *bench);
 
 /* Says why a row is left out. */
 void bench_left_out(struct bench *bench, const char *name, const char *reason);
@@ -100,5 +108,7 @@ void bench_slots(struct bench *bench);
 void bench_dirty(struct bench *bench);
 void bench_vcpu(struct bench *bench);
 void bench_fault(struct bench *bench);
+void bench_scan(struct bench *bench);
+void bench_kvm_dirty(struct bench *bench);
 
 #endif

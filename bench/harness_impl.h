@@ -2,6 +2,8 @@
 #ifndef GMM_BENCH_HARNESS_IMPL_H
 #define GMM_BENCH_HARNESS_IMPL_H
 
+#include <sched.h>
+
 #include "report.h"
 
 #define BENCH_THREADS_MAX 2u
@@ -12,6 +14,7 @@ struct bench {
 	uint32_t pairs;
 	uint32_t cpu_count; /* usable here, at most BENCH_THREADS_MAX */
 	int cpus[BENCH_THREADS_MAX];
+	cpu_set_t allowed; /* at the start */
 };
 
 /* Finds the CPUs, pins the calling thread to the first, calibrates the clock. */

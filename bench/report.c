@@ -30,7 +30,10 @@ static void format_goal(const struct bench_row *row, char *text, size_t size)
 		snprintf(text, size, "reference + %.1f %s", row->limit, unit_name(row->unit));
 		break;
 	case BENCH_GOAL_AHEAD:
-		snprintf(text, size, ">= %.0f times ahead", row->limit);
+		snprintf(text, size, ">= %.3g times ahead", row->limit);
+		break;
+	case BENCH_GOAL_TIMES:
+		snprintf(text, size, "<= %.3g times", row->limit);
 		break;
 	case BENCH_GOAL_WITHIN:
 		snprintf(text, size, "within %.0f times", row->limit);
@@ -50,6 +53,8 @@ static bool is_met(const struct bench_row *row)
 		return row->difference.median <= row->limit;
 	case BENCH_GOAL_AHEAD:
 		return row->ratio.median * row->limit <= 1;
+	case BENCH_GOAL_TIMES:
+		return row->ratio.median <= row->limit;
 	case BENCH_GOAL_WITHIN:
 		return row->ratio.median <= row->limit && row->ratio.median * row->limit >= 1;
 	case BENCH_GOAL_EQUALS:
@@ -147,9 +152,11 @@ void bench_report_note(struct bench_report *report, const char *name, const char
 	printf("%-47s left out: %s\n", name, text);
 }
 
-bool bench_report_close(struct bench_report *report)
+bool bench_report_close(struct bench_report *report, uint32_t *missed)
 {
 	bool written = !ferror(report->csv);
+
+	*missed = report->missed;
 
 	written &= !fclose(report->csv);
 	printf("%u of %u goals met", report->goals - report->missed, report->goals);

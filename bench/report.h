@@ -30,7 +30,7 @@ struct bench_report;
 struct bench_report *bench_report_open(const char *path);
 void bench_report_row(struct bench_report *report, const struct bench_row *row);
 void bench_report_note(struct bench_report *report, const char *name, const char *text);
-/* Prints the summary. Returns false when the file could not be written. */
-bool bench_report_close(struct bench_report *report);
+/* Prints the summary; *missed: goals. Returns false when the file could not be written. */
+bool bench_report_close(struct bench_report *report, uint32_t *missed);
 
 #endif

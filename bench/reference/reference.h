@@ -53,6 +53,9 @@ struct reference_bitmap {
 };
 uint64_t reference_bitmap_harvest(void *bitmap, uint64_t count);
 
+/* Reads words of a multiple of 16. */
+uint64_t reference_read(const uint64_t *words, uint64_t count);
+
 /* The system call that makes other threads' stores visible, alone. */
 uint64_t reference_membarrier(void *unused, uint64_t count);
 /* Whether this process may use it. */

@@ -26,16 +26,29 @@ enum gmm_fault_service_kind {
 	GMM_FAULT_SERVICE_KINDS,
 };
 
+/* How a thread waits for the next event. */
+enum gmm_fault_service_wait {
+	/*
+	 * By looking again and again while events come fast and a processor is free for that; else
+	 * asleep. Whether one is free is asked of the host (/proc/loadavg) and learned.
+	 */
+	GMM_FAULT_SERVICE_ADAPTIVE,
+	GMM_FAULT_SERVICE_SLEEP,
+	GMM_FAULT_SERVICE_SPIN, /* never sleeps: with a processor of its own, and to measure */
+};
+
 struct gmm_fault_service_config {
 	struct gmm_guest *guest;
 	struct gmm_userfault *userfault; /* both outlive the service */
 	uint32_t threads;		 /* 0 is 1 */
+	enum gmm_fault_service_wait wait;
 	/*
-	 * Threads that are busy besides the service, usually the vCPUs: with fewer processors than
-	 * these and the service need, it never spins.
+	 * A hint, used only where the host does not say how many threads run: those that are busy
+	 * besides the service, usually the vCPUs. With fewer processors than these and the service
+	 * need, it then never spins.
 	 */
 	uint32_t busy_threads;
-	/* How long to spin for the next event before sleeping, in ns; 0 chooses 50 us. */
+	/* ADAPTIVE: how long to spin for the next event before sleeping, in ns; 0 chooses 50 us. */
 	uint32_t spin_ns;
 
 	/*
