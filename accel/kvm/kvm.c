@@ -146,12 +146,8 @@ static int create_slots(struct gmm_accel *accel, char *text)
 
 static int configure(struct gmm_accel *accel, char *text)
 {
-	int quirks = ioctl(accel->vm, KVM_CHECK_EXTENSION, KVM_CAP_DISABLE_QUIRKS2);
 	int error = 0;
 
-	/* With the quirk, removing any slot makes the guest fault all its pages in again. */
-	if (quirks > 0 && quirks & KVM_X86_QUIRK_SLOT_ZAP_ALL)
-		enable(accel->vm, KVM_CAP_DISABLE_QUIRKS2, KVM_X86_QUIRK_SLOT_ZAP_ALL);
 	if (accel->config.dirty == GMM_ACCEL_DIRTY_RING)
 		error = enable_ring(accel, text);
 	return error ? error : create_slots(accel, text);

@@ -445,8 +445,14 @@ static int configure(struct gmm_kvm_slots *owner)
 {
 	struct kvm_enable_cap manual = { .cap = KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2,
 					 .args = { KVM_DIRTY_LOG_MANUAL_PROTECT_ENABLE } };
+	struct kvm_enable_cap quirk = { .cap = KVM_CAP_DISABLE_QUIRKS2,
+					.args = { KVM_X86_QUIRK_SLOT_ZAP_ALL } };
 	int slots = ioctl(owner->config.vm, KVM_CHECK_EXTENSION, KVM_CAP_NR_MEMSLOTS);
+	int quirks = ioctl(owner->config.vm, KVM_CHECK_EXTENSION, KVM_CAP_DISABLE_QUIRKS2);
 
+	/* With the quirk, removing any slot makes the guest fault all its pages in again. */
+	if (quirks > 0 && quirks & KVM_X86_QUIRK_SLOT_ZAP_ALL)
+		ioctl(owner->config.vm, KVM_ENABLE_CAP, &quirk);
 	owner->slots_max = slots > 0 ? (uint32_t)slots : 32;
 	if (owner->slots_max > GMM_SLOTS_MAX)
 		owner->slots_max = GMM_SLOTS_MAX;

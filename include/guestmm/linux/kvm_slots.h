@@ -42,6 +42,8 @@ struct gmm_kvm_slots_config {
 
 /*
  * Makes the owner of this VM's slots. Without rings it enables KVM_CAP_MANUAL_DIRTY_LOG_PROTECT2.
+ * KVM_X86_QUIRK_SLOT_ZAP_ALL is disabled where KVM lets it be: with it, each slot that goes away
+ * makes the guest fault all its pages in again.
  * -GMM_EINVAL: a userfaultfd that does not get the faults of the kernel, or ring_entries is no
  * power of two; -GMM_ENOSYS: KVM lacks the manual clearing of the dirty log (Linux 5.4);
  * -GMM_ENOMEM. May sleep.
