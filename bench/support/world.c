@@ -89,7 +89,7 @@ void world_make(struct world *world, const struct world_config *config)
 	world->data = gmm_memory_vcpu_address(world->memory);
 }
 
-static void fault_failed(void *opaque, gmm_gfn_t gfn, uint32_t access, int error)
+static void fault_failed(void *opaque, gmm_hva_t hva, uint32_t access, int error)
 {
 	bench_must(error, "serving a fault");
 }
