@@ -14,10 +14,10 @@
 #include "memory_impl.h"
 
 /*
- * The kernel answers EAGAIN while an event of this userfaultfd is not read. Its reader may be late,
- * but if it is the filling thread itself, nothing would ever change.
+ * The kernel answers EAGAIN while an event of this userfaultfd is not read. Its reader may be late;
+ * or it is the filling thread itself, which has to go and read it.
  */
-#define EAGAIN_TURNS 100000u
+#define EAGAIN_TURNS 64u
 
 static char *page_address(const struct gmm_memory *memory, uint64_t page)
 {
@@ -56,8 +56,10 @@ static int accept_present(struct gmm_memory *memory, int fd, uint64_t page, cons
 	uint32_t turns = 0;
 
 	while (ioctl(fd, UFFDIO_WRITEPROTECT, &protect) != 0) {
-		if (errno != EAGAIN || ++turns > EAGAIN_TURNS)
+		if (errno != EAGAIN)
 			return fail_fill(memory, page, errno);
+		if (++turns > EAGAIN_TURNS)
+			return -GMM_EAGAIN;
 		sched_yield();
 	}
 	atomic_fetch_add(&memory->foreign_pages, 1);
@@ -98,6 +100,8 @@ static int copy_pages(struct gmm_memory *memory, int fd, uint64_t page, uint32_t
 				done += gmm_memory_page_size(memory);
 		} else if (error == EAGAIN && ++turns < EAGAIN_TURNS) {
 			sched_yield();
+		} else if (error == EAGAIN) {
+			err = -GMM_EAGAIN;
 		} else {
 			err = fail_fill(memory, here, error);
 		}
@@ -210,4 +214,6 @@ const struct gmm_memory_ops gmm_memory_anonymous_ops = {
 	.write_out = anonymous_write_out,
 	.discard = anonymous_discard,
 	.read = anonymous_read,
+	.lost = gmm_memory_anonymous_lost,
+	.restore = gmm_memory_restore,
 };

@@ -124,4 +124,11 @@ int gmm_memory_map(void *opaque, const gmm_pfn_t *pfns, uint32_t count, uint32_t
 		   void **pointer);
 void gmm_memory_unmap(void *opaque, void *pointer, uint32_t count);
 
+/* Of guestmm/memory.h: `lost` of memory in a memfd and of private memory, and `restore` of both. */
+int gmm_memory_memfd_lost(void *opaque, uint64_t page, uint32_t count, uint64_t *gone);
+int gmm_memory_anonymous_lost(void *opaque, uint64_t page, uint32_t count, uint64_t *gone);
+int gmm_memory_restore(void *opaque, gmm_hva_t hva, uint64_t bytes,
+		       int (*ready)(void *opaque, gmm_hva_t hva, uint64_t bytes),
+		       void *ready_opaque);
+
 #endif

@@ -160,6 +160,8 @@ const struct gmm_memory_ops gmm_memory_memfd_ops = {
 	.write_out = memfd_write_out,
 	.discard = memfd_discard,
 	.read = memfd_read,
+	.lost = gmm_memory_memfd_lost,
+	.restore = gmm_memory_restore,
 };
 
 const struct gmm_memory_ops gmm_memory_plain_ops = {

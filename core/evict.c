@@ -41,14 +41,32 @@ static int write_stretch(struct gmm_operation *operation, struct gmm_page_run *r
 			 uint32_t count)
 {
 	const struct gmm_slot_config *config = &operation->slot->config;
+
+	return config->memory_ops->write_out(config->memory, run_page(operation, run) + first,
+					     count) ?
+		       -GMM_EIO :
+		       0;
+}
+
+/*
+ * Writes out what has changed. What somebody else took away before it was read was written out as
+ * zeros (W9): so what is still there afterwards is asked, while the pages count as changed.
+ */
+static int write_changed(struct gmm_operation *operation, struct gmm_page_run *run)
+{
+	struct gmm_repair_result result = { 0 };
+	int error = gmm_run_ask_readable(operation, run, GMM_PAGE_CHANGED, &result);
 	uint32_t i;
 
-	if (config->memory_ops->write_out(config->memory, run_page(operation, run) + first, count))
-		return -GMM_EIO;
-	for (i = first; i < first + count; i++)
-		run->values[i] = gmm_page_with_origin(run->values[i], GMM_ORIGIN_STORE) &
-				 ~GMM_PAGE_CHANGED;
-	return 0;
+	if (!error)
+		error = gmm_run_stretches(operation, run, GMM_PAGE_CHANGED, write_stretch);
+	if (!error)
+		error = gmm_run_take_back_lost(operation, run, GMM_PAGE_CHANGED, &result);
+	for (i = 0; i < run->count && !error; i++)
+		if (run->values[i] & GMM_PAGE_CHANGED)
+			run->values[i] = gmm_page_with_origin(run->values[i], GMM_ORIGIN_STORE) &
+					 ~GMM_PAGE_CHANGED;
+	return error;
 }
 
 /* The pages of a claimed run go. On failure they stay, protected, and no contents are lost. */
@@ -57,6 +75,7 @@ static int64_t evict_run(struct gmm_operation *operation, struct gmm_page_run *r
 	struct gmm_guest *guest = operation->guest;
 	const struct gmm_slot_config *config = &operation->slot->config;
 	uint32_t changed = gmm_run_count(run, GMM_PAGE_CHANGED);
+	uint32_t resident;
 	int error = 0;
 	uint32_t i;
 
@@ -65,16 +84,17 @@ static int64_t evict_run(struct gmm_operation *operation, struct gmm_page_run *r
 		error = gmm_run_stretches(operation, run, GMM_PAGE_WRITABLE, protect_stretch);
 	gmm_step(GMM_STEP_EVICT_PROTECTED);
 	if (!error)
-		error = gmm_run_stretches(operation, run, GMM_PAGE_CHANGED, write_stretch);
+		error = write_changed(operation, run);
 	gmm_step(GMM_STEP_EVICT_WRITTEN);
 	if (!error &&
 	    config->memory_ops->discard(config->memory, run_page(operation, run), run->count))
 		error = -GMM_EIO;
 	if (error)
 		return error;
+	resident = gmm_run_count(run, GMM_PAGE_RESIDENT);
 	for (i = 0; i < run->count; i++)
 		run->values[i] &= GMM_PAGE_ORIGIN_MASK;
-	gmm_fetch_add(&guest->resident, -(uint64_t)run->count);
+	gmm_fetch_add(&guest->resident, -(uint64_t)resident);
 	gmm_count(guest, evicted, run->count);
 	gmm_count(guest, evicted_clean, run->count - changed);
 	return run->count;

@@ -17,6 +17,7 @@ struct fault {
 	struct gmm_operation operation;
 	gmm_gfn_t gfn;
 	uint32_t access;
+	bool missing; /* the host found no page */
 	uint64_t *entry;
 	struct gmm_page_run run; /* the page, once it is owned */
 };
@@ -98,6 +99,26 @@ static int fill(struct fault *fault)
 }
 
 /*
+ * Whether the memory still has a claimed page; if not it is filled again right here: who faults may
+ * be in a section, so that nothing may be waited for. What was written to it stays possible through
+ * caches that are still valid, so it stays changed.
+ */
+static int refill_lost(struct fault *fault)
+{
+	uint64_t *value = &fault->run.values[0];
+	uint64_t changed = *value & GMM_PAGE_CHANGED;
+	struct gmm_repair_result result = { 0 };
+	int error = gmm_run_take_back_lost(&fault->operation, &fault->run, 0, &result);
+
+	if (error || !(result.lost + result.repaired))
+		return error;
+	error = fill(fault);
+	if (!error)
+		*value |= changed;
+	return error;
+}
+
+/*
  * What the page may be mapped for: writes too when they need not be seen, because it counts as
  * changed already and no log waits for them.
  */
@@ -153,7 +174,7 @@ static int map(struct fault *fault)
 	gmm_step(GMM_STEP_FAULT_MAPPED);
 	if (!error)
 		*value = now;
-	else if (access & GMM_ACCESS_WRITE)
+	else if (error != -GMM_EFAULT && (access & GMM_ACCESS_WRITE))
 		/* What a failed mapping lets the guest write is not known. */
 		*value |= GMM_PAGE_CHANGED | GMM_PAGE_DIRTY;
 	if (!gmm_operation_installed(&fault->operation)) {
@@ -164,6 +185,16 @@ static int map(struct fault *fault)
 		error = -GMM_EAGAIN;
 	}
 	return error;
+}
+
+/* The owner of the second stage found no page. When the memory has it after all, it came meanwhile. */
+static int map_lost(struct fault *fault)
+{
+	int error = fault->operation.slot->config.memory_ops->lost ? refill_lost(fault) : -GMM_EIO;
+
+	if (!error)
+		error = map(fault);
+	return error == -GMM_EFAULT ? -GMM_EAGAIN : error;
 }
 
 /*
@@ -188,10 +219,16 @@ static int serve_lazy(struct fault *fault)
 		return GMM_FAULT_HELD;
 	}
 	gmm_step(GMM_STEP_FAULT_CLAIMED);
-	error = fill(fault);
+	/* Then this is the second of two faults, or somebody else has taken the page away. */
+	if (fault->missing || suffices(fault->run.values[0], fault->access))
+		error = refill_lost(fault);
+	if (!error)
+		error = fill(fault);
 	gmm_step(GMM_STEP_FAULT_INSTALL);
 	if (!error)
 		error = map(fault);
+	if (error == -GMM_EFAULT)
+		error = map_lost(fault);
 	return finish(fault, error);
 }
 
@@ -280,10 +317,18 @@ static int serve(struct fault *fault, int error)
 	return error;
 }
 
+static struct fault fault_of(struct gmm_guest *guest, struct gmm_vcpu *vcpu, uint32_t access)
+{
+	return (struct fault){ .guest = guest,
+			       .vcpu = vcpu,
+			       .access = access & ~GMM_FAULT_MISSING,
+			       .missing = access & GMM_FAULT_MISSING };
+}
+
 int gmm_fault_serve_vcpu(struct gmm_guest *guest, struct gmm_vcpu *vcpu, gmm_gfn_t gfn,
 			 uint32_t access)
 {
-	struct fault fault = { .guest = guest, .vcpu = vcpu, .access = access };
+	struct fault fault = fault_of(guest, vcpu, access);
 
 	return serve(&fault,
 		     gmm_operation_begin(guest, gfn, 1, GMM_OPERATION_NO_WAIT, &fault.operation));
@@ -292,7 +337,7 @@ int gmm_fault_serve_vcpu(struct gmm_guest *guest, struct gmm_vcpu *vcpu, gmm_gfn
 int gmm_fault_serve_at(struct gmm_guest *guest, struct gmm_vcpu *vcpu, gmm_hva_t hva,
 		       uint32_t access)
 {
-	struct fault fault = { .guest = guest, .vcpu = vcpu, .access = access };
+	struct fault fault = fault_of(guest, vcpu, access);
 
 	return serve(&fault, gmm_operation_begin_at(guest, hva, &fault.operation));
 }
@@ -300,6 +345,33 @@ int gmm_fault_serve_at(struct gmm_guest *guest, struct gmm_vcpu *vcpu, gmm_hva_t
 int gmm_fault_serve(struct gmm_guest *guest, gmm_gfn_t gfn, uint32_t access)
 {
 	return gmm_fault_serve_vcpu(guest, NULL, gfn, access);
+}
+
+int gmm_repair_touched(struct gmm_guest *guest, gmm_hva_t hva)
+{
+	struct fault fault = fault_of(guest, NULL, GMM_ACCESS_READ);
+	int error = gmm_operation_begin_at(guest, hva, &fault.operation);
+
+	if (error)
+		return error == -GMM_EAGAIN ? GMM_FAULT_HELD : error;
+	fault.gfn = fault.operation.node.start;
+	fault.entry = gmm_stage2_populate(&guest->stage2, fault.gfn);
+	if (!gmm_slot_is_lazy(fault.operation.slot)) {
+		error = -GMM_EOPNOTSUPP;
+	} else if (!fault.entry) {
+		error = -GMM_ENOMEM;
+	} else if (claim(&fault)) {
+		error = GMM_FAULT_HELD;
+	} else {
+		error = refill_lost(&fault);
+		if (!error)
+			error = fill(&fault);
+		gmm_run_release(&fault.operation, &fault.run);
+		if (error == -GMM_EAGAIN)
+			error = GMM_FAULT_HELD;
+	}
+	gmm_operation_end(&fault.operation);
+	return error;
 }
 
 /* Makes pages resident, a run at a time: one call of fill() for neighbours of the same origin. */
@@ -404,6 +476,11 @@ static int64_t populate_slot(struct gmm_operation *operation, void *context)
 		if (!error && (populate->flags & GMM_POPULATE_MAP))
 			error = map_run(operation, &run);
 		gmm_run_release(operation, &run);
+		if (error == -GMM_EAGAIN) {
+			/* Somebody else changes the mapping; the memory has waited a little. */
+			walk.next = run.gfn;
+			error = 0;
+		}
 	}
 	return error;
 }

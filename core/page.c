@@ -233,6 +233,27 @@ int gmm_page_query(struct gmm_guest *guest, gmm_gfn_t gfn, struct gmm_page_info 
 	return 0;
 }
 
+/* What is read of a page that somebody else took away is no contents (W9): it is read again. */
+static int read_claimed(struct gmm_operation *operation, struct gmm_page_run *run, uint64_t page,
+			void *buffer)
+{
+	const struct gmm_slot_config *config = &operation->slot->config;
+	struct gmm_repair_result result = { 0 };
+	int error = gmm_run_ask_readable(operation, run, 0, &result);
+	uint64_t value;
+
+	do {
+		value = run->values[0];
+		if (!error)
+			error = config->memory_ops->read(config->memory, page,
+							 value & GMM_PAGE_RESIDENT,
+							 gmm_page_origin_of(value), buffer);
+		if (!error)
+			error = gmm_run_take_back_lost(operation, run, 0, &result);
+	} while (!error && run->values[0] != value);
+	return error;
+}
+
 int gmm_page_read(struct gmm_guest *guest, gmm_gfn_t gfn, void *buffer)
 {
 	struct gmm_operation operation;
@@ -254,12 +275,9 @@ int gmm_page_read(struct gmm_guest *guest, gmm_gfn_t gfn, void *buffer)
 		error = -GMM_ENOMEM;
 	} else {
 		struct gmm_page_walk walk = { &operation, gfn, gfn, .wait = true };
-		uint64_t value;
 
 		gmm_run_claim(&walk, &run);
-		value = run.values[0];
-		error = ops->read(operation.slot->config.memory, page, value & GMM_PAGE_RESIDENT,
-				  gmm_page_origin_of(value), buffer);
+		error = read_claimed(&operation, &run, page, buffer);
 		gmm_run_release(&operation, &run);
 	}
 	gmm_operation_end(&operation);

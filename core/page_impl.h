@@ -8,6 +8,7 @@
 #define GMM_CORE_PAGE_IMPL_H
 
 #include <guestmm/fault.h>
+#include <guestmm/repair.h>
 
 #include "guest_impl.h"
 #include "stage2/soft.h"
@@ -78,6 +79,21 @@ int gmm_operation_populate_tables(struct gmm_operation *operation);
  * -GMM_EAGAIN.
  */
 int gmm_fault_try_populate(struct gmm_guest *guest, gmm_gfn_t gfn, uint64_t count, uint32_t access);
+
+/*
+ * Asks the memory which pages of a claimed run, of those that are resident and have all of `which`,
+ * are gone (W9): they become absent, those that had changed are reported; `result` is added to.
+ * Waits for nobody. -GMM_EIO.
+ */
+int gmm_run_take_back_lost(struct gmm_operation *operation, struct gmm_page_run *run,
+			   uint64_t which, struct gmm_repair_result *result);
+
+/*
+ * The same before pages are read, where reading one that is gone would be a fault that waits for
+ * this thread: memory whose only mapping is the vCPUs'.
+ */
+int gmm_run_ask_readable(struct gmm_operation *operation, struct gmm_page_run *run, uint64_t which,
+			 struct gmm_repair_result *result);
 
 /* Stores the values and lets go; wakes who waits, through the owner and in the engine. */
 void gmm_run_release(struct gmm_operation *operation, struct gmm_page_run *run);

@@ -18,6 +18,12 @@ extern "C" {
 #define GMM_FAULT_HELD 1
 
 /*
+ * May be added to `access`: the host found no page there. If the table knows of one, somebody else
+ * took it away (repair.h) or it has come meanwhile; the memory is asked.
+ */
+#define GMM_FAULT_MISSING 0x100u
+
+/*
  * Serves the fault of a vCPU on `gfn`, for a service thread: fills the page if it is absent, maps
  * it for `access`, marks it young, and dirty when it is written under a log, and wakes. Returns 0,
  * GMM_FAULT_HELD, -GMM_EFAULT (no slot), -GMM_EROFS (a write to a read-only slot), -GMM_EIO (source

@@ -48,6 +48,13 @@ struct gmm_guest_config {
 	 */
 	void (*log)(void *opaque, enum gmm_log_level level, const char *text);
 	void *log_opaque;
+
+	/*
+	 * Somebody else took these pages away after they had changed: their contents are gone, they
+	 * read as zero now (repair.h). Called as `log` is, beside its line. NULL: counted only.
+	 */
+	void (*lost)(void *opaque, gmm_gfn_t gfn, uint64_t count);
+	void *lost_opaque;
 };
 
 /* Events since the guest was made. Read without locks: each number is right, their sum may lag. */
@@ -80,6 +87,8 @@ struct gmm_guest_counters {
 	uint64_t lease_waits;	       /* times a change slept until leases were dropped */
 	uint64_t lease_passed;	       /* pages that eviction passed over because of a lease */
 	uint64_t nonblocking_leased;   /* leased caches that non-blocking begins found */
+	uint64_t pages_repaired;       /* taken away by somebody else, had again (repair.h) */
+	uint64_t pages_lost;	       /* … whose contents are gone */
 };
 
 /*

@@ -74,7 +74,8 @@ struct gmm_memory_ops {
 
 	/*
 	 * Puts the contents into pages that are not resident, without making them accessible to
-	 * vCPUs. -GMM_EIO (the source failed), -GMM_ENOMEM (the host has no memory).
+	 * vCPUs. -GMM_EIO (the source failed), -GMM_ENOMEM (the host has no memory), -GMM_EAGAIN
+	 * (somebody changes the mapping: nothing was done, try again).
 	 */
 	int (*fill)(void *memory, uint64_t page, uint32_t count, enum gmm_page_origin origin);
 	/*
@@ -95,6 +96,24 @@ struct gmm_memory_ops {
 	 * memory's. Never fails.
 	 */
 	int (*descriptor)(void *memory);
+
+	/*
+	 * All below are for changes that somebody else makes to the memory (W9), and may be NULL.
+	 *
+	 * Of up to 64 pages that are resident as far as guestmm knows, sets bit i of *gone for
+	 * each that is not there any more, and counts it as discarded: fill() may bring it again.
+	 * *gone starts as 0. Called by threads that serve faults too: it waits for nobody, and
+	 * changes no mapping. -GMM_EIO.
+	 */
+	int (*lost)(void *memory, uint64_t page, uint32_t count, uint64_t *gone);
+	/*
+	 * Makes vCPUs' addresses [hva, hva + bytes), where nothing is mapped, show the memory
+	 * again: ready() is called while nobody can access them yet. -GMM_EEXIST: something else
+	 * is mapped there now, and stays; what ready() returned; -GMM_EFAULT: not of this memory;
+	 * -GMM_ENOMEM, -GMM_EIO.
+	 */
+	int (*restore)(void *memory, gmm_hva_t hva, uint64_t bytes,
+		       int (*ready)(void *opaque, gmm_hva_t hva, uint64_t bytes), void *opaque);
 };
 
 #endif

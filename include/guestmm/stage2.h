@@ -52,7 +52,8 @@ struct gmm_stage2_ops {
 	/*
 	 * Makes resident pages accessible, read-only unless `access` has GMM_ACCESS_WRITE, and lets
 	 * waiting vCPUs go on. A page that is mapped already is no error. -GMM_EAGAIN: the host is
-	 * changing the mapping; the vCPU will fault again.
+	 * changing the mapping; the vCPU will fault again. -GMM_EFAULT: the memory does not have
+	 * the page (somebody else took it away, W9).
 	 */
 	int (*map)(void *owner, const struct gmm_span *span, uint32_t access);
 	/* Makes pages inaccessible: the next access faults. Complete, also in TLBs, on return. */

@@ -28,6 +28,7 @@ enum gmm_step_point {
 	GMM_STEP_EVICT_PROTECTED,     /* evict: write-protected, before writing out */
 	GMM_STEP_EVICT_WRITTEN,	      /* evict: written out, before discarding */
 	GMM_STEP_EVICT_RELEASED,      /* evict: discarded and released, before waking */
+	GMM_STEP_REPAIR_CLAIMED,      /* repair: owns the pages, before the memory is asked */
 	GMM_STEP_DIRTY_CLEARED,	      /* harvest: bits taken, before the wait for sections */
 	GMM_STEP_VCPU_ENTERING,	      /* vCPU: in guest mode, before requests are checked again */
 	GMM_STEP_VCPU_KICKED,	      /* kick: sent, before waiting for the vCPU */

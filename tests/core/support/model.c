@@ -174,6 +174,7 @@ static int discard(void *opaque, uint64_t page, uint32_t count)
 		model->accessible[page + i] = false;
 		model->writable[page + i] = false;
 		memory->resident[page + i] = false;
+		memory->taken[page + i] = false;
 		set_frame(memory, memory->frame_of[page + i], MODEL_POISON);
 	}
 	gmm_spin_unlock(&memory->lock);
@@ -205,6 +206,44 @@ static int read_page(void *opaque, uint64_t page, bool resident, enum gmm_page_o
 	return 0;
 }
 
+static int lost(void *opaque, uint64_t page, uint32_t count, uint64_t *gone)
+{
+	struct model_memory *memory = opaque;
+	int error = enter_op(memory, MODEL_LOST);
+	uint32_t i;
+
+	if (error)
+		return error;
+	gmm_spin_lock(&memory->lock);
+	for (i = 0; i < count; i++) {
+		gmm_ok(memory->resident[page + i], "page %u is asked for, but was not there",
+		       (unsigned int)page + i);
+		if (!memory->taken[page + i])
+			continue;
+		memory->taken[page + i] = false;
+		memory->resident[page + i] = false;
+		*gone |= (uint64_t)1 << i;
+	}
+	gmm_spin_unlock(&memory->lock);
+	return 0;
+}
+
+void model_take_page(struct model *model, uint32_t page)
+{
+	struct model_memory *memory = &model->memory;
+
+	gmm_spin_lock(&model->lock);
+	gmm_spin_lock(&memory->lock);
+	model->accessible[page] = false;
+	model->writable[page] = false;
+	if (memory->resident[page]) {
+		memory->taken[page] = true;
+		set_frame(memory, memory->frame_of[page], 0);
+	}
+	gmm_spin_unlock(&memory->lock);
+	gmm_spin_unlock(&model->lock);
+}
+
 static const struct gmm_memory_ops resident_ops = {
 	.version = GMM_MEMORY_OPS_VERSION,
 	.name = "model, resident",
@@ -227,6 +266,7 @@ static const struct gmm_memory_ops lazy_ops = {
 	.write_out = write_out,
 	.discard = discard,
 	.read = read_page,
+	.lost = lost,
 };
 
 const struct gmm_memory_ops *model_ops(const struct model *model)
@@ -251,13 +291,18 @@ static int live_map(void *owner, const struct gmm_span *span, uint32_t access)
 	if (error)
 		return error;
 	gmm_spin_lock(&model->lock);
-	for (i = 0; i < span->count; i++) {
+	for (i = 0; i < span->count && !error; i++) {
+		if (model->memory.taken[span->page + i]) {
+			error = -GMM_EFAULT;
+			break;
+		}
 		model->accessible[span->page + i] = true;
 		model->writable[span->page + i] = access & GMM_ACCESS_WRITE;
 	}
-	wake_locked(model);
+	if (!error)
+		wake_locked(model);
 	gmm_spin_unlock(&model->lock);
-	return 0;
+	return error;
 }
 
 static int live_unmap(void *owner, const struct gmm_span *span)
@@ -418,13 +463,15 @@ static bool guest_access(struct model *model, uint32_t page, bool write, uint64_
 	uint32_t access = GMM_ACCESS_READ | (write ? GMM_ACCESS_WRITE : 0);
 
 	while (!model_guest_try(model, page, write, word)) {
+		uint32_t missing;
 		uint64_t wakes;
 		int answer;
 
 		gmm_spin_lock(&model->lock);
 		wakes = model->wakes;
+		missing = model->memory.taken[page] ? GMM_FAULT_MISSING : 0;
 		gmm_spin_unlock(&model->lock);
-		answer = gmm_fault_serve_vcpu(model->guest, model->vcpu, page, access);
+		answer = gmm_fault_serve_vcpu(model->guest, model->vcpu, page, access | missing);
 		if (answer < 0)
 			return false;
 		gmm_spin_lock(&model->lock);

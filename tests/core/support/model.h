@@ -45,6 +45,7 @@ enum model_op {
 	MODEL_LIVE_UNMAP,
 	MODEL_LIVE_COLLECT,
 	MODEL_READ,
+	MODEL_LOST,
 	MODEL_OPS
 };
 
@@ -55,6 +56,7 @@ struct model_memory {
 	/* under lock */
 	uint32_t frame_of[MODEL_PAGES];
 	bool resident[MODEL_PAGES];
+	bool taken[MODEL_PAGES];      /* by somebody else, and the engine has not asked yet */
 	uint64_t source[MODEL_PAGES]; /* first word of the contents that were never changed */
 	uint64_t store[MODEL_PAGES];  /* first word of what was written out */
 	int32_t references[MODEL_FRAMES];
@@ -140,6 +142,9 @@ int model_cache_read(struct gmm_cache *cache, struct gmm_reader *reader, uint64_
 /* Writes and marks. */
 int model_cache_write(struct gmm_cache *cache, struct gmm_reader *reader, uint64_t offset,
 		      uint64_t word);
+
+/* Somebody else takes a page away, as a hole in a file: what was there reads as zero. */
+void model_take_page(struct model *model, uint32_t page);
 
 struct gmm_range model_frames(gmm_gfn_t gfn, uint64_t count);
 struct gmm_range model_addresses(uint64_t page, uint64_t count);
