@@ -83,9 +83,10 @@ static void serve_fault(struct gmm_fault_service *service, const struct gmm_user
 	uint32_t kind = event->kind == GMM_USERFAULT_EVENT_MISSING ? GMM_FAULT_SERVICE_MISSING :
 			event->kind == GMM_USERFAULT_EVENT_MINOR   ? GMM_FAULT_SERVICE_MINOR :
 								     GMM_FAULT_SERVICE_WP;
-	int result = config->serve ?
-			     config->serve(config->opaque, event->start, event->access) :
-			     gmm_fault_serve_at(config->guest, NULL, event->start, event->access);
+	uint32_t access = event->access |
+			  (kind == GMM_FAULT_SERVICE_MISSING ? GMM_FAULT_MISSING : 0);
+	int result = config->serve ? config->serve(config->opaque, event->start, access) :
+				     gmm_fault_serve_at(config->guest, NULL, event->start, access);
 
 	if (result == -GMM_EFAULT) {
 		/* In no slot any more: it finds what there is now. */

@@ -305,6 +305,8 @@ static int map_pages(void *owner, const struct gmm_span *span, uint32_t access)
 	}
 	error = gmm_userfault_continue(live->userfault, span->hva, span_bytes(span), flags,
 				       &present);
+	if (error == -GMM_EFAULT)
+		return error;
 	/* A page that was mapped already may be so write-protected. */
 	if (!error && writable && present && can_protect(live, span))
 		error = gmm_userfault_unprotect(live->userfault, span->hva, span_bytes(span), 0);

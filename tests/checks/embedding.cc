@@ -19,6 +19,7 @@
 #include <guestmm/linux/source.h>
 #include <guestmm/linux/userfault.h>
 #include <guestmm/memory.h>
+#include <guestmm/repair.h>
 #include <guestmm/section.h>
 #include <guestmm/slot.h>
 #include <guestmm/stage2.h>

@@ -66,7 +66,7 @@ struct gmm_fault_service_config {
 
 	/*
 	 * Instead of gmm_fault_serve_at(guest, NULL, ...), for who knows whose fault it is; its
-	 * first argument is `opaque`.
+	 * first argument is `opaque`. `access` may have GMM_FAULT_MISSING, to be passed on.
 	 */
 	int (*serve)(void *opaque, gmm_hva_t hva, uint32_t access);
 };
