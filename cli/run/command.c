@@ -20,12 +20,15 @@ static void start_workers(struct run *run)
 		{ &run->device_worker, "device", run_device_thread },
 		{ &run->evictor_worker, "evictor", run_evictor_thread },
 		{ &run->harvester_worker, "harvester", run_harvester_thread },
+		{ &run->saver_worker, "saver", run_save_thread },
 		{ &run->mover_worker, "mover", run_frames_mover_thread },
 	};
 	size_t i;
 
 	for (i = 0; i < sizeof(workers) / sizeof(workers[0]); i++) {
 		if (workers[i].worker == &run->mover_worker && run_hold_frames(run))
+			continue;
+		if (workers[i].worker == &run->saver_worker && !run->save)
 			continue;
 		if (run_worker_start(run, workers[i].worker, workers[i].name, workers[i].function,
 				     run))
@@ -43,6 +46,8 @@ static void finish(struct run *run)
 	run_worker_join(run, &run->device_worker);
 	run_worker_join(run, &run->verifier_worker);
 	run_worker_join(run, &run->harvester_worker);
+	run_save_wait(run);
+	run_worker_join(run, &run->saver_worker);
 	run_hold_stop(run);
 	if (!run_abandoned(run) && !run_harvest(run, true)) {
 		run_frames_verify(run);
@@ -50,6 +55,7 @@ static void finish(struct run *run)
 		run_events_verify(run);
 		if (run->source.ops->check(run->source.source))
 			run_source_failed(run);
+		run_save_finish(run);
 	}
 	run_phase_set(run, RUN_OVER);
 	run_vcpus_join(run);

@@ -20,6 +20,7 @@ static int store_page(struct run *run, uint64_t page)
 	_Alignas(8) uint8_t contents[RUN_PAGE_BYTES];
 	int error;
 
+	run_save_note(run, page);
 	do
 		error = gmm_page_read(run->guest, (run->snapshot.gpa >> RUN_PAGE_SHIFT) + page,
 				      contents);

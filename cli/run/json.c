@@ -34,7 +34,20 @@ static int check_directory(const char *path)
 	return error;
 }
 
-int run_json_check(const char *path, const char *snapshot)
+/* Whether the file would be in that directory, whose files are those of a snapshot. */
+static bool is_in(const char *path, const char *directory)
+{
+	char *copy = strdup(path);
+	struct stat parent, info;
+	bool in = copy && directory && !stat(directory, &info) && S_ISDIR(info.st_mode) &&
+		  !stat(dirname(copy), &parent) && parent.st_dev == info.st_dev &&
+		  parent.st_ino == info.st_ino;
+
+	free(copy);
+	return in;
+}
+
+int run_json_check(const char *path, const char *snapshot, const char *save)
 {
 	char *target = find_target(path);
 	struct stat info, other;
@@ -53,7 +66,12 @@ int run_json_check(const char *path, const char *snapshot)
 		error = EBUSY;
 	else
 		error = check_directory(target);
+	if (!error && (is_in(target, snapshot) || is_in(target, save)))
+		error = EEXIST;
 	free(target);
+	if (error == EEXIST)
+		return run_refuse("--json %s is in the directory of a snapshot: give another file",
+				  path);
 	if (error == EBUSY)
 		return run_refuse("--json %s is the snapshot: give another file", path);
 	if (error)
@@ -92,6 +110,7 @@ static void add_rows(json_t *root, const struct run_results *results)
 static json_t *make_json(const struct run *run, const struct run_results *results)
 {
 	const struct run_outcome *outcome = &run->outcome;
+	struct run_save_counters saving;
 	json_t *lines = json_array();
 	json_t *root;
 	uint32_t i;
@@ -108,6 +127,11 @@ static json_t *make_json(const struct run *run, const struct run_results *result
 		"resident_limit_bytes", (json_int_t)(run->evictor.limit << RUN_PAGE_SHIFT),
 		"vcpu_count", (int)run->options.vcpus, "dirty_log", run_dirty_name(&run->options),
 		"seed", (json_int_t)run->options.seed);
+	if (root && run_save_counters(run, &saving)) {
+		json_object_set_new(root, "save", json_string(run->options.save));
+		json_object_set_new(root, "save_digest",
+				    json_sprintf("%016llx", (unsigned long long)saving.digest));
+	}
 	if (root)
 		add_rows(root, results);
 	return root;

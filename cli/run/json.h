@@ -8,9 +8,10 @@ struct run_results;
 
 /*
  * Whether the file can be written; nothing is created yet. 0, or GMM_EXIT_REFUSED after one line
- * was printed. `snapshot` (or NULL) may not be the same file.
+ * was printed. `snapshot` (or NULL) may not be the same file, nor it or `save` (or NULL) the directory
+ * in which the file is.
  */
-int run_json_check(const char *path, const char *snapshot);
+int run_json_check(const char *path, const char *snapshot, const char *save);
 
 /* -1 after one line was printed. A regular file appears complete or not at all. */
 int run_json_write(const struct run *run, const struct run_results *results);

@@ -30,9 +30,12 @@ enum run_option {
 	OPTION_JSON,
 	OPTION_MEMORY_KIND,
 	OPTION_EVENTS,
+	OPTION_SAVE,
+	OPTION_SAVE_EVERY,
 	OPTION_HANG_AFTER,
 	OPTION_FAIL_ONE_IN,
 	OPTION_LEAVE_OUT,
+	OPTION_LOSE_SAVED,
 	OPTION_HOLD,
 };
 
@@ -49,10 +52,13 @@ static const struct option long_options[] = {
 	{ "json", required_argument, NULL, OPTION_JSON },
 	{ "memory-kind", required_argument, NULL, OPTION_MEMORY_KIND },
 	{ "events", required_argument, NULL, OPTION_EVENTS },
+	{ "save", required_argument, NULL, OPTION_SAVE },
+	{ "save-every", required_argument, NULL, OPTION_SAVE_EVERY },
 	{ "hang-after", required_argument, NULL, OPTION_HANG_AFTER },
 #if GMM_STEPS
 	{ "fail-one-in", required_argument, NULL, OPTION_FAIL_ONE_IN },
 	{ "leave-out", required_argument, NULL, OPTION_LEAVE_OUT },
+	{ "lose-saved", no_argument, NULL, OPTION_LOSE_SAVED },
 	{ "hold", required_argument, NULL, OPTION_HOLD },
 #endif
 	{ NULL, 0, NULL, 0 },
@@ -87,7 +93,8 @@ static void print_help(void)
 	       "Runs a guest on memory that guestmm manages: it is paged in from a snapshot, changed by\n"
 	       "vCPUs and a device, evicted, harvested, and every page is verified.\n"
 	       "\n"
-	       "  --snapshot FILE        raw contents of guest memory; without it they are generated\n"
+	       "  --snapshot FILE        raw contents of guest memory, or a directory of --save; without\n"
+	       "                         it they are generated\n"
 	       "  --memory SIZE          guest memory (256M, or the size of FILE)\n"
 	       "  --vcpus N              vCPUs, 1 to %u (%u)\n"
 	       "  --accel kvm|process    who runs them (kvm where it is usable, else process)\n"
@@ -100,6 +107,8 @@ static void print_help(void)
 	       "                         what the guest's memory is made of (memfd)\n"
 	       "  --events LIST          what else happens to the memory, with commas; all, none, or\n"
 	       "                         -NAME to leave one out (all)\n"
+	       "  --save DIR             saves the memory there; on a failure what was there stays\n"
+	       "  --save-every SECONDS   how often what changed is written meanwhile (once, at half time)\n"
 	       "  --help                 print this\n"
 	       "\n"
 	       "SIZE is in bytes, or with K, M, G or T. Exit status: 0 nothing was lost and every check\n"
@@ -245,6 +254,11 @@ static int read_option(int option, const char *text, struct run_options *options
 		return read_memory_kind(text, &options->memory_kind);
 	case OPTION_EVENTS:
 		return run_events_parse(text, &options->events);
+	case OPTION_SAVE:
+		options->save = text;
+		return -1;
+	case OPTION_SAVE_EVERY:
+		return read_seconds("save-every", text, &options->save_every_ms);
 	case OPTION_HANG_AFTER:
 		return read_seconds("hang-after", text, &options->hang_ms);
 	case OPTION_FAIL_ONE_IN:
@@ -254,6 +268,9 @@ static int read_option(int option, const char *text, struct run_options *options
 		return -1;
 	case OPTION_LEAVE_OUT:
 		return read_protection("leave-out", text, &options->leave_out);
+	case OPTION_LOSE_SAVED:
+		options->lose_saved = true;
+		return -1;
 	case OPTION_HOLD:
 		return read_protection("hold", text, &options->hold);
 	default:
@@ -289,7 +306,9 @@ int run_options_parse(int argc, char **argv, struct run_options *options)
 	if (optind < argc)
 		return run_refuse("'%s' is no option: see `gmm run --help`", argv[optind]);
 	options->hold |= options->leave_out;
-	if (options->json && run_json_check(options->json, options->snapshot))
+	if (options->save_every_ms && !options->save)
+		return run_refuse("--save-every needs --save: give a directory with --save DIR");
+	if (options->json && run_json_check(options->json, options->snapshot, options->save))
 		return GMM_EXIT_REFUSED;
 	return -1;
 }

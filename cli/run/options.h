@@ -20,9 +20,10 @@
 #define RUN_HANG_DEFAULT_MS 5000u
 /* Fewer resident pages than this would be evicted while they are being made resident. */
 #define RUN_RESIDENT_LEAST_PAGES 64u
+#define RUN_LOSE_ONE_OF 16u
 
 struct run_options {
-	const char *snapshot; /* NULL: generated memory */
+	const char *snapshot; /* file, or directory of --save; NULL: generated memory */
 	uint64_t memory;      /* bytes; 0: not given */
 	uint64_t resident;    /* bytes; 0: not given */
 	uint32_t vcpus;
@@ -33,11 +34,14 @@ struct run_options {
 	uint64_t duration_ms;
 	uint64_t seed;
 	const char *json;
+	const char *save;	/* directory; NULL: nothing is saved */
+	uint64_t save_every_ms; /* 0: at half time, and at the end as always */
 
 	/* Hidden: for tests. */
 	uint64_t hang_ms;     /* without a step of a vCPU, the run has failed */
 	uint64_t fail_one_in; /* in builds with GMM_STEPS only: see failing.h */
 	uint32_t leave_out;   /* GMM_LEAVE_OUT_*, in builds with GMM_STEPS only */
+	bool lose_saved;      /* of the harvested pages one of RUN_LOSE_ONE_OF is not saved */
 	uint32_t hold;	      /* which interleaving is forced; a bit of GMM_LEAVE_OUT_* */
 };
 

@@ -159,6 +159,26 @@ static void collect_dirty(struct run *run, const struct gmm_guest_counters *coun
 			run_load(&harvester->nanoseconds));
 }
 
+static void collect_saving(struct run *run, struct run_results *results)
+{
+	struct run_save_counters saving;
+
+	if (!run_save_counters(run, &saving))
+		return;
+	add_count(results, "saving", "snapshots", "snapshots", saving.committed);
+	add_count(results, "saving", "chain", "files it consists of", saving.chain);
+	add_count(results, "saving", "bases", "bases written", saving.bases);
+	add_count(results, "saving", "increments", "increments written", saving.increments);
+	add_count(results, "saving", "pages", "pages", saving.pages);
+	run_results_add(results, "saving", "bytes", "bytes", RUN_UNIT_BYTES, saving.bytes);
+	add_count(results, "saving", "compared_pages", "pages read back and compared",
+		  saving.compared);
+	run_results_add(results, "saving", "time_ns", "time", RUN_UNIT_NANOSECONDS,
+			saving.nanoseconds);
+	run_results_add(results, "saving", "pause_ns", "of this with the guest stopped",
+			RUN_UNIT_NANOSECONDS, saving.pause_ns);
+}
+
 void run_results_collect(struct run *run, struct run_results *results)
 {
 	struct gmm_guest_counters counters;
@@ -172,6 +192,7 @@ void run_results_collect(struct run *run, struct run_results *results)
 	collect_memory(run, &counters, results);
 	collect_device(run, &counters, results);
 	collect_dirty(run, &counters, results);
+	collect_saving(run, results);
 	run_events_collect(run, results);
 	if (run->options.fail_one_in) {
 		add_count(results, "failing", "operations", "operations failed on purpose",

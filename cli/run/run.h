@@ -12,6 +12,7 @@
  *   event, event_*           what else happens to memory; chosen by --events
  *   failing                  failures on purpose, for tests
  *   evictor, harvester       memory kept small; the dirty log read into a shadow
+ *   save                     what was harvested, saved into a directory too
  *   watch                    time, progress, the live line, the end
  *   final                    memory compared with base and harvests
  *   results, report          what is printed
@@ -48,6 +49,7 @@
 #include "options.h"
 #include "program.h"
 #include "outcome.h"
+#include "save.h"
 #include "worker.h"
 
 enum run_slot {
@@ -128,6 +130,7 @@ struct run {
 	struct run_device *device;
 	struct run_device_pages *device_pages;
 	struct run_shadow *shadow;
+	struct run_save *save;			  /* NULL: no --save */
 	struct run_event events[RUN_EVENTS_MOST]; /* by row of event.c */
 
 	struct run_failing failing;
@@ -135,7 +138,7 @@ struct run {
 	struct run_evictor evictor;
 	struct run_harvester harvester;
 	struct run_worker verifier_worker, device_worker, mover_worker, evictor_worker,
-		harvester_worker;
+		harvester_worker, saver_worker;
 
 	struct run_sync sync;
 	struct run_outcome outcome;

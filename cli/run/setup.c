@@ -3,10 +3,14 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+#include <guestmm/linux/snapshot.h>
 
 #include "../command.h"
 #include "../size.h"
+#include "../terminal.h"
 #include "run.h"
 
 /* Mailbox: of a thousand accesses so many post a buffer, at most so many at once. */
@@ -16,6 +20,22 @@
 #define HOT_ONE_OF 16u
 #define WRITE_PERCENT 50u
 
+/* A directory of --save, or a raw file. */
+static int open_snapshot(struct run *run, char *text, size_t text_size)
+{
+	const char *path = run->options.snapshot;
+	struct stat info;
+	int error;
+
+	if (stat(path, &info) || !S_ISDIR(info.st_mode))
+		return gmm_source_open_file(&run->source, path, RUN_PAGE_SHIFT, text, text_size);
+	gmm_live_line("comparing %s with its checksums", path);
+	error = gmm_source_open_snapshot(&run->source, path, RUN_PAGE_SHIFT, GMM_SNAPSHOT_VERIFY,
+					 text, text_size);
+	gmm_live_line_clear();
+	return error;
+}
+
 static int open_source(struct run *run)
 {
 	struct run_options *options = &run->options;
@@ -24,8 +44,7 @@ static int open_source(struct run *run)
 	int error;
 
 	if (options->snapshot)
-		error = gmm_source_open_file(&run->source, options->snapshot, RUN_PAGE_SHIFT, text,
-					     sizeof(text));
+		error = open_snapshot(run, text, sizeof(text));
 	else
 		error = gmm_source_open_generated(&run->source, options->seed,
 						  memory >> RUN_PAGE_SHIFT, RUN_PAGE_SHIFT, text,
@@ -243,11 +262,10 @@ static int create_memory(struct run *run)
 int run_setup(struct run *run)
 {
 	static int (*const steps[])(struct run * run) = {
-		open_source,	   choose_resident,	 choose_accel,
-		run_events_choose, run_frames_create,	 create_memory,
-		run_vcpus_create,  run_frames_use,	 run_program_view_create,
-		run_device_create, run_harvester_create, run_events_create,
-		run_faults_start,
+		open_source,	   run_save_create,	    choose_resident,   choose_accel,
+		run_events_choose, run_frames_create,	    create_memory,     run_vcpus_create,
+		run_frames_use,	   run_program_view_create, run_device_create, run_harvester_create,
+		run_events_create, run_faults_start,
 	};
 	size_t i;
 	int status = 0;
@@ -263,6 +281,7 @@ void run_teardown(struct run *run)
 	if (run->faults)
 		run_faults_stop(run);
 	run_events_destroy(run);
+	run_save_destroy(run);
 	run_harvester_destroy(run);
 	run_device_destroy(run);
 	run_program_view_destroy(run);

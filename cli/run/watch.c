@@ -98,7 +98,7 @@ static void show(struct watch *watch)
 	struct run *run = watch->run;
 	uint64_t elapsed = run_now() - run->started_at;
 	uint64_t verified = run_load(&run->verifier.verified);
-	char resident[GMM_SIZE_TEXT], steps_text[GMM_SIZE_TEXT];
+	char resident[GMM_SIZE_TEXT], steps_text[GMM_SIZE_TEXT], saving[64];
 	struct gmm_guest_counters counters;
 	uint64_t steps = 0;
 	uint32_t i;
@@ -109,14 +109,15 @@ static void show(struct watch *watch)
 	snprintf(steps_text, sizeof(steps_text), "%.1fk", (double)steps / 1000);
 	gmm_live_line(
 		"%s  %3llu s  verified %llu/%llu pages  resident %s  faults %llu  evicted %llu  "
-		"dirty %llu  steps %s  losses %llu",
+		"dirty %llu  steps %s  losses %llu%s",
 		run->ops->name, (unsigned long long)(elapsed / 1000000000u),
 		(unsigned long long)verified, (unsigned long long)run->page_count,
 		gmm_size_format(gmm_resident_pages(run->guest) << RUN_PAGE_SHIFT, resident),
 		(unsigned long long)(counters.faults_filled + counters.faults_mapped),
 		(unsigned long long)counters.evicted, (unsigned long long)counters.dirty_harvested,
 		steps_text,
-		(unsigned long long)__atomic_load_n(&run->outcome.losses, __ATOMIC_RELAXED));
+		(unsigned long long)__atomic_load_n(&run->outcome.losses, __ATOMIC_RELAXED),
+		run_save_progress(run, saving, sizeof(saving)));
 }
 
 static void tick(struct watch *watch, enum run_phase phase)

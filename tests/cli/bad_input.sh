@@ -18,7 +18,7 @@ refused 'missing' 'missing: no such file' 10 run --snapshot missing
 refused 'empty' 'empty: is empty' 10 run --snapshot empty
 refused 'shorter than a page' 'has 3 bytes' 10 run --snapshot three
 refused 'not a multiple of a page' '904 more than a multiple' 10 run --snapshot unaligned
-refused 'a directory' 'is a directory' 10 run --snapshot directory
+refused 'a directory' 'directory: has no manifest.json' 10 run --snapshot directory
 refused 'a FIFO' 'is no regular file' 10 run --snapshot fifo
 refused 'another size than --memory' 'leave --memory out' 10 run --snapshot good --memory 2M
 
