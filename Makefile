@@ -3,7 +3,7 @@
 #   make run     install what is missing, build, and run the main job with its defaults
 #   make test    install what is missing, build, and run every test
 #
-# Others: build (leaves build/gmm), install and uninstall (PREFIX, DESTDIR), bench, check (all gates but
+# Others: build (leaves build/gmm), install and uninstall (PREFIX, DESTDIR), deb, bench, check (all gates but
 # the tests), test-deep (long tests), soak (random runs for SOAK_SECONDS, an hour), format, clean.
 # Variables: ARGS for `gmm run`, TESTS to name tests, WERROR=false for compilers
 # newer than the ones the gates use. Meson and ninja do the work.
@@ -18,7 +18,7 @@ SOAK_SECONDS ?= 3600
 
 MESON_TEST = meson test -C $(TEST_BUILD) --no-rebuild --print-errorlogs
 
-.PHONY: all build install uninstall run test test-build test-deep soak bench check format clean
+.PHONY: all build install uninstall deb run test test-build test-deep soak bench check format clean
 
 all: build
 
@@ -36,6 +36,11 @@ install:
 # Removes what the last `make install` of this build directory installed.
 uninstall:
 	@ninja -C $(BUILD) uninstall
+
+# Debian packages, in $(BUILD)/deb.
+deb:
+	@scripts/install-packages build deb
+	@scripts/build-deb $(BUILD)/deb
 
 run: build
 	@$(BUILD)/gmm run $(ARGS)
