@@ -31,7 +31,7 @@ static void wait_wanted(struct run *run)
 static void trim(struct run *run)
 {
 	struct run_evictor *evictor = &run->evictor;
-	uint64_t resident = gmm_resident_pages(run->guest);
+	uint64_t resident = run_resident_pages(run);
 	uint64_t slack = evictor->limit / SLACK_ONE_OF;
 	int64_t evicted;
 

@@ -87,6 +87,13 @@ static int fail_read(void *opaque, uint64_t page, bool resident, enum gmm_page_o
 	return error ? error : failing->ops->read(failing->memory, page, resident, origin, buffer);
 }
 
+static int pass_descriptor(void *opaque)
+{
+	struct run_failing *failing = opaque;
+
+	return failing->ops->descriptor(failing->memory);
+}
+
 void run_failing_wrap(struct run *run, const struct gmm_memory_ops **ops, void **memory)
 {
 	struct run_failing *failing = &run->failing;
@@ -107,6 +114,7 @@ void run_failing_wrap(struct run *run, const struct gmm_memory_ops **ops, void *
 		.write_out = (*ops)->write_out ? fail_write_out : NULL,
 		.discard = (*ops)->discard ? fail_discard : NULL,
 		.read = (*ops)->read ? fail_read : NULL,
+		.descriptor = (*ops)->descriptor ? pass_descriptor : NULL,
 	};
 	*ops = &failing->failing_ops;
 	*memory = failing;

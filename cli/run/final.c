@@ -26,6 +26,8 @@ static void compare_shadow(struct run *run, uint64_t page, const uint64_t *found
 	uint64_t expected[GUEST_PAGE_WORDS];
 	uint32_t word;
 
+	if (!run_has_log(&run->options))
+		return;
 	if (run_shadow_read(run->shadow, page, expected)) {
 		run_memory_failed(run, "harvested pages cannot be read back", -GMM_EIO);
 		return;
@@ -97,7 +99,7 @@ static bool never_touched(struct run *run, uint64_t page)
 {
 	struct gmm_page_info info;
 
-	return run->program.pages[page].state == GUEST_PAGE_UNSEEN &&
+	return !run_is_resident(run) && run->program.pages[page].state == GUEST_PAGE_UNSEEN &&
 	       !run_shadow_has(run->shadow, page) &&
 	       !gmm_page_query(run->guest, (run->snapshot.gpa >> RUN_PAGE_SHIFT) + page, &info) &&
 	       info.state == GMM_PAGE_ABSENT;

@@ -120,6 +120,8 @@ int run_harvest(struct run *run, bool last)
 	uint32_t i;
 	int error = 0;
 
+	if (!run_has_log(&run->options))
+		return 0;
 	for (i = 0; i < run->vcpu_count && run->engine_rings && !error; i++)
 		error = harvest_ring(run, &run->vcpus[i]);
 	if (!error)

@@ -118,12 +118,13 @@ static json_t *make_json(const struct run *run, const struct run_results *result
 	for (i = 0; i < outcome->lines; i++)
 		json_array_append_new(lines, json_string(outcome->line[i]));
 	root = json_pack(
-		"{s:s, s:i, s:I, s:o, s:s, s:s?, s:s?, s:o?, s:I, s:s, s:I, s:i, s:s, s:I}",
+		"{s:s, s:i, s:I, s:o, s:s, s:s?, s:s?, s:o?, s:I, s:s, s:s, s:I, s:i, s:s, s:I}",
 		"version", GMM_VERSION, "status", outcome->status, "losses",
 		(json_int_t)outcome->losses, "lines", lines, "accel", run->ops->name, "caveat",
 		run->ops->caveat, "kvm_reason", *run->accel_reason ? run->accel_reason : NULL,
 		"snapshot", json_string(run->options.snapshot), "memory_bytes",
 		(json_int_t)run->memory_bytes, "memory_kind", run_memory_kind_name(&run->options),
+		"mapping", run->options.mapping == GMM_MEMORY_MAPPING_IN_USE ? "in-use" : "linear",
 		"resident_limit_bytes", (json_int_t)(run->evictor.limit << RUN_PAGE_SHIFT),
 		"vcpu_count", (int)run->options.vcpus, "dirty_log", run_dirty_name(&run->options),
 		"seed", (json_int_t)run->options.seed);

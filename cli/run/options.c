@@ -13,6 +13,7 @@
 #include "../size.h"
 #include "guest/abi.h"
 #include "json.h"
+#include "memory_kind.h"
 #include "outcome.h"
 
 #define DURATION_MOST_MS ((uint64_t)7 * 24 * 3600 * 1000)
@@ -29,6 +30,7 @@ enum run_option {
 	OPTION_SEED,
 	OPTION_JSON,
 	OPTION_MEMORY_KIND,
+	OPTION_MAPPING,
 	OPTION_EVENTS,
 	OPTION_SAVE,
 	OPTION_SAVE_EVERY,
@@ -51,6 +53,7 @@ static const struct option long_options[] = {
 	{ "seed", required_argument, NULL, OPTION_SEED },
 	{ "json", required_argument, NULL, OPTION_JSON },
 	{ "memory-kind", required_argument, NULL, OPTION_MEMORY_KIND },
+	{ "mapping", required_argument, NULL, OPTION_MAPPING },
 	{ "events", required_argument, NULL, OPTION_EVENTS },
 	{ "save", required_argument, NULL, OPTION_SAVE },
 	{ "save-every", required_argument, NULL, OPTION_SAVE_EVERY },
@@ -65,11 +68,6 @@ static const struct option long_options[] = {
 };
 
 /* By enum. */
-static const char *const memory_words[] = {
-	[GMM_MEMORY_KIND_MEMFD] = "memfd",
-	[GMM_MEMORY_KIND_ANONYMOUS] = "anonymous",
-	NULL,
-};
 static const char *const dirty_words[] = {
 	[GMM_ACCEL_DIRTY_BITMAP] = "bitmap",
 	[GMM_ACCEL_DIRTY_RING] = "ring",
@@ -78,12 +76,12 @@ static const char *const dirty_words[] = {
 
 const char *run_memory_kind_name(const struct run_options *options)
 {
-	return memory_words[options->memory_kind];
+	return gmm_memory_kind_name(options->memory_kind);
 }
 
 const char *run_dirty_name(const struct run_options *options)
 {
-	return dirty_words[options->dirty];
+	return run_has_log(options) ? dirty_words[options->dirty] : "none";
 }
 
 static void print_help(void)
@@ -103,8 +101,10 @@ static void print_help(void)
 	       "  --duration SECONDS     how long vCPUs run (%u)\n"
 	       "  --seed N               of the guest's choices and of generated memory (%u)\n"
 	       "  --json FILE            writes the results there, too\n"
-	       "  --memory-kind memfd|anonymous\n"
+	       "  --memory-kind memfd|anonymous|hugetlb|guest-memfd\n"
 	       "                         what the guest's memory is made of (memfd)\n"
+	       "  --mapping linear|in-use\n"
+	       "                         what of it the engine has mapped: all, or what is in use (linear)\n"
 	       "  --events LIST          what else happens to the memory, with commas; all, none, or\n"
 	       "                         -NAME to leave one out (all)\n"
 	       "  --save DIR             saves the memory there; on a failure what was there stays\n"
@@ -190,16 +190,6 @@ static int read_dirty(const char *text, enum gmm_accel_dirty *dirty)
 	return -1;
 }
 
-static int read_memory_kind(const char *text, enum gmm_memory_kind *kind)
-{
-	int word = find_word(memory_words, text);
-
-	if (word < 0)
-		return run_refuse("--memory-kind %s is unknown: give memfd or anonymous", text);
-	*kind = (enum gmm_memory_kind)word;
-	return -1;
-}
-
 static int read_protection(const char *option, const char *text, uint32_t *bit)
 {
 	static const char *const words[] = { "protect", "wake", "sections", "retry", NULL };
@@ -251,7 +241,9 @@ static int read_option(int option, const char *text, struct run_options *options
 		options->json = text;
 		return -1;
 	case OPTION_MEMORY_KIND:
-		return read_memory_kind(text, &options->memory_kind);
+		return run_memory_kind_parse(text, &options->memory_kind);
+	case OPTION_MAPPING:
+		return run_mapping_parse(text, &options->mapping);
 	case OPTION_EVENTS:
 		return run_events_parse(text, &options->events);
 	case OPTION_SAVE:

@@ -30,6 +30,7 @@ struct run_options {
 	const struct gmm_accel_ops *accel; /* NULL: chosen by what the machine can do */
 	enum gmm_accel_dirty dirty;
 	enum gmm_memory_kind memory_kind;
+	enum gmm_memory_mapping mapping; /* of the guest's memory, for the engine */
 	struct run_event_choice events;
 	uint64_t duration_ms;
 	uint64_t seed;

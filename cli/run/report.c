@@ -29,6 +29,7 @@ void run_report_begin(const struct run *run)
 	       run_dirty_name(&run->options),
 	       gmm_time_format(run->options.duration_ms * 1000000u, time),
 	       (unsigned long long)run->options.seed);
+	run_memory_kind_print(run);
 	run_events_print(run);
 	fflush(stdout);
 }

@@ -131,13 +131,18 @@ static void collect_memory(struct run *run, const struct gmm_guest_counters *cou
 		  counters->evicted_clean);
 	add_count(results, "memory", "trims", "trims", run_load(&run->evictor.trims));
 	run_results_add(results, "memory", "resident_bytes", "resident now", RUN_UNIT_BYTES,
-			gmm_resident_pages(run->guest) << RUN_PAGE_SHIFT);
+			run_resident_pages(run) << RUN_PAGE_SHIFT);
 	run_results_add(results, "memory", "most_resident_bytes", "resident at most",
 			RUN_UNIT_BYTES, run_load(&run->evictor.most_resident) << RUN_PAGE_SHIFT);
 	run_results_add(results, "memory", "filled_bytes", "paged in", RUN_UNIT_BYTES,
 			memory.filled_bytes);
 	run_results_add(results, "memory", "written_out_bytes", "paged out", RUN_UNIT_BYTES,
 			memory.written_out_bytes);
+	run_results_add(results, "memory", "mapped_bytes", "mapped for the engine now",
+			RUN_UNIT_BYTES, memory.mapped_bytes);
+	run_results_add(results, "memory", "most_mapped_bytes", "mapped at most", RUN_UNIT_BYTES,
+			memory.most_mapped_bytes);
+	add_count(results, "memory", "map_calls", "system calls for that", memory.map_calls);
 }
 
 static void collect_dirty(struct run *run, const struct gmm_guest_counters *counters,

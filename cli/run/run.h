@@ -46,6 +46,7 @@
 #include "event.h"
 #include "failing.h"
 #include "memory.h"
+#include "memory_kind.h"
 #include "options.h"
 #include "program.h"
 #include "outcome.h"

@@ -70,7 +70,7 @@ static int choose_resident(struct run *run)
 	char text[GMM_SIZE_TEXT], least_text[GMM_SIZE_TEXT];
 
 	if (!run->options.resident) {
-		pages = run->page_count / 2;
+		pages = run_is_resident(run) ? run->page_count : run->page_count / 2;
 		if (pages < least)
 			pages = least;
 	}
@@ -88,10 +88,12 @@ static int choose_resident(struct run *run)
 static int open_userfault(struct run *run, const struct gmm_accel_ops *ops,
 			  char text[GMM_ACCEL_TEXT_BYTES])
 {
-	uint32_t required = run->options.memory_kind == GMM_MEMORY_KIND_MEMFD ?
-				    GMM_USERFAULT_SHARED | GMM_USERFAULT_SHARED_WP :
-				    GMM_USERFAULT_PRIVATE_WP;
+	uint32_t required = 0;
 
+	if (run->options.memory_kind == GMM_MEMORY_KIND_MEMFD)
+		required = GMM_USERFAULT_SHARED | GMM_USERFAULT_SHARED_WP;
+	else if (run->options.memory_kind == GMM_MEMORY_KIND_ANONYMOUS)
+		required = GMM_USERFAULT_PRIVATE_WP;
 	if (ops == &gmm_accel_kvm)
 		required |= GMM_USERFAULT_KERNEL;
 	return gmm_userfault_open(required, 0, &run->userfault, text);
@@ -175,12 +177,17 @@ static int create_snapshot_memory(struct run *run)
 		.page_count = run->page_count,
 		.page_shift = RUN_PAGE_SHIFT,
 		.source = run->source,
+		.mapping = run->options.mapping,
 	};
-	int status = run_memory_create(run, &run->snapshot, &config, 0);
+	int status = run_memory_kind_open(run, &config.fd);
 
 	if (!status)
+		status = run_memory_create(run, &run->snapshot, &config, 0);
+	if (config.fd >= 0)
+		close(config.fd);
+	if (!status)
 		status = run_memory_add_slot(run, &run->snapshot, RUN_SLOT_SNAPSHOT,
-					     GMM_SLOT_LOG_DIRTY);
+					     run_has_log(&run->options) ? GMM_SLOT_LOG_DIRTY : 0);
 	if (!status)
 		gmm_memory_attach_userfault(run->snapshot.memory,
 					    gmm_userfault_descriptor(run->userfault));
@@ -262,10 +269,12 @@ static int create_memory(struct run *run)
 int run_setup(struct run *run)
 {
 	static int (*const steps[])(struct run * run) = {
-		open_source,	   run_save_create,	    choose_resident,   choose_accel,
-		run_events_choose, run_frames_create,	    create_memory,     run_vcpus_create,
-		run_frames_use,	   run_program_view_create, run_device_create, run_harvester_create,
-		run_events_create, run_faults_start,
+		run_memory_kind_check, open_source,	     run_save_create,
+		choose_resident,       choose_accel,	     run_memory_kind_check_accel,
+		run_events_choose,     run_frames_create,    create_memory,
+		run_vcpus_create,      run_frames_use,	     run_program_view_create,
+		run_device_create,     run_harvester_create, run_events_create,
+		run_faults_start,
 	};
 	size_t i;
 	int status = 0;

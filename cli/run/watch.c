@@ -112,7 +112,7 @@ static void show(struct watch *watch)
 		"dirty %llu  steps %s  losses %llu%s",
 		run->ops->name, (unsigned long long)(elapsed / 1000000000u),
 		(unsigned long long)verified, (unsigned long long)run->page_count,
-		gmm_size_format(gmm_resident_pages(run->guest) << RUN_PAGE_SHIFT, resident),
+		gmm_size_format(run_resident_pages(run) << RUN_PAGE_SHIFT, resident),
 		(unsigned long long)(counters.faults_filled + counters.faults_mapped),
 		(unsigned long long)counters.evicted, (unsigned long long)counters.dirty_harvested,
 		steps_text,

@@ -40,7 +40,7 @@ refused 'no vCPUs' 'give 1 to 64' 10 run --vcpus 0
 refused 'too many vCPUs' '--vcpus 65 is refused: give 1 to 64' 10 run --vcpus 65
 refused 'an unknown accelerator' 'give kvm or process' 10 run --accel tcg
 refused 'an unknown dirty log' 'give bitmap or ring' 10 run --dirty list
-refused 'an unknown memory kind' 'give memfd or anonymous' 10 run --memory-kind heap
+refused 'an unknown memory kind' 'give memfd, anonymous, hugetlb or guest-memfd' 10 run --memory-kind heap
 refused 'a duration of 0' '--duration 0 is refused' 10 run --duration 0
 refused 'a duration that is no number' '--duration nan is refused' 10 run --duration nan
 refused 'a seed that is no number' '--seed x is no number' 10 run --seed x
