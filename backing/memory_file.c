@@ -119,6 +119,23 @@ static int open_hugetlb(struct gmm_memory *memory, const void *vcpu_address, cha
 	return 0;
 }
 
+/* It counts as locked memory when it is mapped, and only then is refused. */
+static int try_locked_page(const struct gmm_memory *memory, char *text, size_t text_size)
+{
+	size_t bytes = gmm_memory_page_size(memory);
+	char reason[128];
+	void *mapping = mmap(NULL, bytes, PROT_READ, MAP_SHARED, memory->memfd, 0);
+
+	if (mapping == MAP_FAILED)
+		return gmm_refuse(
+			text, text_size, -GMM_ENOMEM,
+			"secret memory: no page of it can be locked (%s): raise ulimit -l, "
+			"or use another kind",
+			gmm_errno_text(errno, reason, sizeof(reason)));
+	munmap(mapping, bytes);
+	return 0;
+}
+
 static int open_secret(struct gmm_memory *memory, char *text, size_t text_size)
 {
 	char reason[128];
@@ -138,7 +155,9 @@ static int open_secret(struct gmm_memory *memory, char *text, size_t text_size)
 				  "secret memory: no memfd_secret (%s): raise ulimit -n, or use "
 				  "another kind",
 				  gmm_errno_text(errno, reason, sizeof(reason)));
-	return give_size(memory, text, text_size);
+	if (give_size(memory, text, text_size) != 0)
+		return -GMM_EIO;
+	return try_locked_page(memory, text, text_size);
 }
 
 static int check_end(const struct gmm_memory *memory, const struct stat *info, char *text,

@@ -8,6 +8,7 @@
 
 /* In the order in which they are created and printed. */
 static const struct run_event_ops *const kinds[RUN_EVENTS_MOST + 1] = {
+	&run_event_secret,
 	NULL,
 };
 

@@ -58,6 +58,8 @@ struct run_event_ops {
 	bool (*mmio)(struct run_event *event, uint32_t vcpu, const struct gmm_accel_exit *exit);
 };
 
+extern const struct run_event_ops run_event_secret;
+
 struct run_event {
 	const struct run_event_ops *ops;
 	struct run *run;

@@ -67,11 +67,11 @@ int run_memory_kind_check(struct run *run)
 		return run_refuse("--resident: %s memory cannot be evicted (%s): leave --resident "
 				  "out, or use --memory-kind memfd",
 				  name_of(options), gmm_memory_why_not(kind, GMM_MEMORY_CAN_EVICT));
-	if (options->dirty == GMM_ACCEL_DIRTY_RING && !can(options, LOG_ANYWHERE))
-		return run_refuse(
-			"--dirty ring: %s memory cannot be logged (%s): leave --dirty out, "
-			"or use --memory-kind memfd",
-			name_of(options), gmm_memory_why_not(kind, GMM_MEMORY_CAN_LOG_KVM));
+	if ((options->dirty == GMM_ACCEL_DIRTY_RING || options->save) && !run_has_log(options))
+		return run_refuse("%s: %s memory cannot be logged (%s): leave it out, or use "
+				  "--memory-kind memfd",
+				  options->save ? "--save" : "--dirty ring", name_of(options),
+				  gmm_memory_why_not(kind, GMM_MEMORY_CAN_LOG_KVM));
 	return 0;
 }
 

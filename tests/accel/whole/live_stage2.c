@@ -517,6 +517,38 @@ static void test_lazy_needs_a_userfault(void **state)
 	gmm_accel_process.destroy(accel);
 }
 
+/* Memory that no vCPU reaches: its slot is taken, also with a log, and there is nothing to do for it. */
+static void test_host_only(void **state)
+{
+	struct gmm_memory_ops host_only = { .flags = GMM_MEMORY_HOST_ONLY };
+	struct gmm_slot_info none = { .id = 1 };
+	struct gmm_slot_info slot = {
+		.id = 1,
+		.flags = GMM_SLOT_LOG_DIRTY,
+		.gfn = 5,
+		.count = 2,
+		.hva = 16 * PAGE,
+		.memory_ops = &host_only,
+	};
+	struct gmm_span span = { .gfn = 5, .hva = 16 * PAGE, .count = 2, .memory_ops = &host_only };
+	const struct gmm_stage2_ops *ops;
+	struct gmm_live_stage2 *live;
+	struct gmm_live_range range;
+	gmm_gfn_t gfn;
+
+	assert_int_equal(gmm_live_stage2_create(NULL, &live), 0);
+	ops = gmm_live_stage2_ops(live);
+	assert_int_equal(ops->slot_change(live, &none, &slot), 0);
+	assert_false(gmm_live_stage2_find(live, slot.hva, &range, &gfn));
+	assert_int_equal(ops->protect(live, &span), 0);
+	assert_int_equal(ops->unprotect(live, &span), 0);
+	assert_int_equal(ops->unmap(live, &span), 0);
+	assert_int_equal(ops->map(live, &span, GMM_ACCESS_WRITE), 0);
+	ops->wake(live, &span);
+	assert_int_equal(ops->slot_change(live, &slot, &none), 0);
+	gmm_live_stage2_destroy(live);
+}
+
 /*
  * Many accesses, several service threads: each page is served, and the end does not wait for
  * events.
@@ -574,6 +606,7 @@ int main(void)
 		cmocka_unit_test(test_slot_rules),
 		cmocka_unit_test(test_lazy_needs_a_userfault),
 		cmocka_unit_test(test_many),
+		cmocka_unit_test(test_host_only),
 		cmocka_unit_test_setup_teardown(test_without_protecting_map, lack_continue_wp,
 						lack_nothing),
 		cmocka_unit_test_setup_teardown(test_unmap_and_protect, lack_continue_wp,

@@ -75,6 +75,8 @@ refused 'guest-memfd in the process' 'it cannot be guest RAM (belongs to a KVM' 
 	run --memory-kind guest-memfd --accel process
 refused 'a ring on guest-memfd' '--dirty ring: guest-memfd memory cannot be logged' 10 \
 	run --memory-kind guest-memfd --dirty ring
+refused 'guest-memfd that is to be saved' '--save: guest-memfd memory cannot be logged' 10 \
+	run --memory-kind guest-memfd --save "$scratch/saved"
 refused 'an unknown mapping' 'give linear or in-use' 10 run --mapping some
 
 for accel in process kvm; do
