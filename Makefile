@@ -46,7 +46,7 @@ run: build
 	@$(BUILD)/gmm run $(ARGS)
 
 test-build:
-	@scripts/install-packages build test snapshot
+	@scripts/install-packages build test snapshot browser
 	@scripts/configure $(TEST_BUILD) -Dtests=true -Dwerror=$(WERROR)
 	@ninja -C $(TEST_BUILD)
 

@@ -13,7 +13,7 @@ static uint32_t bucket_of(uint64_t nanoseconds)
 	return bucket < GMM_LATENCY_BUCKETS ? bucket : GMM_LATENCY_BUCKETS - 1;
 }
 
-static uint64_t middle_of(uint32_t bucket)
+uint64_t gmm_latency_value(uint32_t bucket)
 {
 	uint32_t top;
 
@@ -39,7 +39,7 @@ uint64_t gmm_latency_percentile(const struct gmm_latency *latency, uint32_t per_
 	for (i = 0; total && i < GMM_LATENCY_BUCKETS; i++) {
 		seen += latency->bucket[i];
 		if (seen * 1000 >= total * per_mille && seen)
-			return middle_of(i);
+			return gmm_latency_value(i);
 	}
 	return 0;
 }

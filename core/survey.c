@@ -8,6 +8,7 @@
 #define PLACE_RESIDENT 3u
 
 struct tally {
+	bool resident; /* all of them, whatever the entries say */
 	uint64_t entries;
 	uint64_t place[4];
 	uint64_t busy, mapped, writable, young, dirty, changed;
@@ -22,8 +23,9 @@ static int count_entries(void *opaque, gmm_gfn_t gfn, uint64_t *entries, uint32_
 		uint64_t entry = gmm_load_relaxed(&entries[i]);
 		uint64_t mapped = !!(entry & GMM_PAGE_MAPPED);
 
-		tally->place[entry & GMM_PAGE_RESIDENT ? PLACE_RESIDENT :
-							 gmm_page_origin_of(entry)]++;
+		tally->place[tally->resident || (entry & GMM_PAGE_RESIDENT) ?
+				     PLACE_RESIDENT :
+				     gmm_page_origin_of(entry)]++;
 		tally->busy += !!(entry & GMM_PAGE_BUSY);
 		tally->mapped += mapped;
 		tally->writable += mapped & !!(entry & GMM_PAGE_WRITABLE);
@@ -36,7 +38,8 @@ static int count_entries(void *opaque, gmm_gfn_t gfn, uint64_t *entries, uint32_
 }
 
 /* Frames of [gfn, last] that lie in the next slot there; 0: in none. */
-static uint64_t next_in_slot(struct gmm_guest *guest, gmm_gfn_t *gfn, gmm_gfn_t last)
+static uint64_t next_in_slot(struct gmm_guest *guest, gmm_gfn_t *gfn, gmm_gfn_t last,
+			     bool *resident)
 {
 	struct gmm_interval *node;
 	uint64_t count = 0;
@@ -47,6 +50,7 @@ static uint64_t next_in_slot(struct gmm_guest *guest, gmm_gfn_t *gfn, gmm_gfn_t 
 		if (node->start > *gfn)
 			*gfn = node->start;
 		count = (node->last < last ? node->last : last) - *gfn + 1;
+		*resident = !gmm_slot_is_lazy(gmm_container_of(node, struct gmm_slot, by_gfn));
 	}
 	gmm_unlock_invalidate(&guest->invalidation.lock);
 	return count;
@@ -62,14 +66,18 @@ int gmm_page_survey(struct gmm_guest *guest, gmm_gfn_t gfn, uint64_t count,
 
 	if (error)
 		return error;
-	while (gfn <= last && (in_slot = next_in_slot(guest, &gfn, last))) {
+	while (gfn <= last && (in_slot = next_in_slot(guest, &gfn, last, &tally.resident))) {
+		tally.entries = 0;
 		gmm_stage2_visit(&guest->stage2, gfn, in_slot, count_entries, &tally);
+		/* Where there is no table. */
+		tally.place[tally.resident ? PLACE_RESIDENT : GMM_ORIGIN_SOURCE] +=
+			in_slot - tally.entries;
 		pages += in_slot;
 		gfn += in_slot;
 	}
 	*survey = (struct gmm_page_survey){
 		.pages = pages,
-		.absent = tally.place[GMM_ORIGIN_SOURCE] + (pages - tally.entries),
+		.absent = tally.place[GMM_ORIGIN_SOURCE],
 		.zero = tally.place[GMM_ORIGIN_ZERO],
 		.present = tally.place[PLACE_RESIDENT],
 		.evicted = tally.place[GMM_ORIGIN_STORE],

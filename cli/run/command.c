@@ -22,6 +22,7 @@ static void start_workers(struct run *run)
 		{ &run->harvester_worker, "harvester", run_harvester_thread },
 		{ &run->saver_worker, "saver", run_save_thread },
 		{ &run->mover_worker, "mover", run_frames_mover_thread },
+		{ &run->sampler_worker, "sampler", run_sampler_thread },
 	};
 	size_t i;
 
@@ -29,6 +30,8 @@ static void start_workers(struct run *run)
 		if (workers[i].worker == &run->mover_worker && run_hold_frames(run))
 			continue;
 		if (workers[i].worker == &run->saver_worker && !run->save)
+			continue;
+		if (workers[i].worker == &run->sampler_worker && !run->options.report)
 			continue;
 		if (run_worker_start(run, workers[i].worker, workers[i].name, workers[i].function,
 				     run))
@@ -48,6 +51,7 @@ static void finish(struct run *run)
 	run_worker_join(run, &run->harvester_worker);
 	run_save_wait(run);
 	run_worker_join(run, &run->saver_worker);
+	run_worker_join(run, &run->sampler_worker);
 	run_hold_stop(run);
 	if (!run_abandoned(run) && !run_harvest(run, true)) {
 		run_frames_verify(run);
@@ -65,6 +69,7 @@ static int run_and_report(struct run *run)
 {
 	run_take_signals();
 	run_report_begin(run);
+	run->began_at = run_now();
 	run_hold_start(run);
 	if (!run_vcpus_start(run))
 		start_workers(run);

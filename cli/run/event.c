@@ -245,6 +245,11 @@ void run_events_print(const struct run *run)
 			printf("not here: %s: %s\n", kinds[i]->name, kinds[i]->unavailable(run));
 }
 
+void run_event_happened(struct run_event *event)
+{
+	run_count(&event->happened, 1);
+}
+
 struct run_event *run_event_find(struct run *run, const char *name)
 {
 	struct run_event *event;

@@ -71,6 +71,7 @@ struct run_event {
 	bool created;
 	void *state; /* the event's own */
 	struct run_worker worker;
+	uint64_t happened; /* atomic: for the time line of --report */
 };
 
 /* Which events are wanted; filled by run_events_parse(). */
@@ -103,6 +104,8 @@ void run_events_destroy(struct run *run);
 bool run_events_mmio(struct run *run, uint32_t vcpu, const struct gmm_accel_exit *exit);
 /* One line: what is on, and what is not with the reason. */
 void run_events_print(const struct run *run);
+/* Once more what the event is about has happened: --report shows when, and how often. Any thread. */
+void run_event_happened(struct run_event *event);
 /* The event of that name, or NULL when it is not on. */
 struct run_event *run_event_find(struct run *run, const char *name);
 

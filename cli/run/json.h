@@ -3,15 +3,15 @@
 #ifndef GMM_CLI_RUN_JSON_H
 #define GMM_CLI_RUN_JSON_H
 
+#include <jansson.h>
+
 struct run;
 struct run_results;
 
-/*
- * Whether the file can be written; nothing is created yet. 0, or GMM_EXIT_REFUSED after one line
- * was printed. `snapshot` (or NULL) may not be the same file, nor it or `save` (or NULL) the directory
- * in which the file is.
- */
-int run_json_check(const char *path, const char *snapshot, const char *save);
+/* The results, also for the page of --report. NULL: out of memory. */
+json_t *run_json_make(const struct run *run, const struct run_results *results);
+/* A string; bytes that are no UTF-8 become question marks. NULL becomes null. */
+json_t *run_json_text(const char *text);
 
 /* -1 after one line was printed. A regular file appears complete or not at all. */
 int run_json_write(const struct run *run, const struct run_results *results);

@@ -12,7 +12,7 @@
 #include "../command.h"
 #include "../size.h"
 #include "guest/abi.h"
-#include "json.h"
+#include "file.h"
 #include "memory_kind.h"
 #include "outcome.h"
 
@@ -29,6 +29,7 @@ enum run_option {
 	OPTION_DURATION,
 	OPTION_SEED,
 	OPTION_JSON,
+	OPTION_REPORT,
 	OPTION_MEMORY_KIND,
 	OPTION_MAPPING,
 	OPTION_EVENTS,
@@ -52,6 +53,7 @@ static const struct option long_options[] = {
 	{ "duration", required_argument, NULL, OPTION_DURATION },
 	{ "seed", required_argument, NULL, OPTION_SEED },
 	{ "json", required_argument, NULL, OPTION_JSON },
+	{ "report", required_argument, NULL, OPTION_REPORT },
 	{ "memory-kind", required_argument, NULL, OPTION_MEMORY_KIND },
 	{ "mapping", required_argument, NULL, OPTION_MAPPING },
 	{ "events", required_argument, NULL, OPTION_EVENTS },
@@ -101,6 +103,8 @@ static void print_help(void)
 	       "  --duration SECONDS     how long vCPUs run (%u)\n"
 	       "  --seed N               of the guest's choices and of generated memory (%u)\n"
 	       "  --json FILE            writes the results there, too\n"
+	       "  --report FILE          writes a page for browsers there: memory by address and time,\n"
+	       "                         curves, events, results\n"
 	       "  --memory-kind memfd|anonymous|hugetlb|guest-memfd\n"
 	       "                         what the guest's memory is made of (memfd)\n"
 	       "  --mapping linear|in-use\n"
@@ -240,6 +244,9 @@ static int read_option(int option, const char *text, struct run_options *options
 	case OPTION_JSON:
 		options->json = text;
 		return -1;
+	case OPTION_REPORT:
+		options->report = text;
+		return -1;
 	case OPTION_MEMORY_KIND:
 		return run_memory_kind_parse(text, &options->memory_kind);
 	case OPTION_MAPPING:
@@ -268,6 +275,23 @@ static int read_option(int option, const char *text, struct run_options *options
 	default:
 		return GMM_EXIT_REFUSED;
 	}
+}
+
+static int check_file(const char *option, const char *path, const struct run_options *options)
+{
+	return run_file_check(option, path, options->snapshot, options->save);
+}
+
+static int check_files(const struct run_options *options)
+{
+	if (options->json && check_file("--json", options->json, options))
+		return GMM_EXIT_REFUSED;
+	if (options->report && check_file("--report", options->report, options))
+		return GMM_EXIT_REFUSED;
+	if (options->json && options->report && run_file_is_same(options->json, options->report))
+		return run_refuse("--report %s is the file of --json: give another file",
+				  options->report);
+	return -1;
 }
 
 int run_options_parse(int argc, char **argv, struct run_options *options)
@@ -300,7 +324,7 @@ int run_options_parse(int argc, char **argv, struct run_options *options)
 	options->hold |= options->leave_out;
 	if (options->save_every_ms && !options->save)
 		return run_refuse("--save-every needs --save: give a directory with --save DIR");
-	if (options->json && run_json_check(options->json, options->snapshot, options->save))
-		return GMM_EXIT_REFUSED;
-	return -1;
+	options->argument_count = argc;
+	options->arguments = argv;
+	return check_files(options);
 }

@@ -37,6 +37,9 @@ struct run_options {
 	const char *json;
 	const char *save;	/* directory; NULL: nothing is saved */
 	uint64_t save_every_ms; /* 0: at half time, and at the end as always */
+	const char *report;
+	int argument_count; /* as they were given */
+	char **arguments;
 
 	/* Hidden: for tests. */
 	uint64_t hang_ms;     /* without a step of a vCPU, the run has failed */

@@ -25,8 +25,10 @@ GMM_PRINTF(3, 0)
 static void keep_line(struct run_outcome *outcome, uint32_t most, const char *format,
 		      va_list arguments)
 {
-	if (outcome->lines < most)
+	if (outcome->lines < most) {
+		outcome->line_at[outcome->lines] = run_now();
 		vsnprintf(outcome->line[outcome->lines++], RUN_LINE_BYTES, format, arguments);
+	}
 }
 
 void run_lost(struct run *run, const char *format, ...)

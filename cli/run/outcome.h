@@ -21,6 +21,7 @@ struct run_outcome {
 	uint64_t losses;
 	uint32_t lines;
 	char line[RUN_LINES][RUN_LINE_BYTES];
+	uint64_t line_at[RUN_LINES]; /* ns, as run_now() */
 	/* Atomic: the run ends without its guest being brought to an end in order. */
 	uint32_t abandoned;
 };

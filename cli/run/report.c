@@ -9,6 +9,7 @@
 #include "../size.h"
 #include "../terminal.h"
 #include "json.h"
+#include "page.h"
 #include "results.h"
 #include "run.h"
 
@@ -34,7 +35,7 @@ void run_report_begin(const struct run *run)
 	fflush(stdout);
 }
 
-static const char *format_value(const struct run_row *row, char *text)
+const char *run_report_value(const struct run_row *row, char text[GMM_SIZE_TEXT])
 {
 	switch (row->unit) {
 	case RUN_UNIT_BYTES:
@@ -74,13 +75,32 @@ static void print_table(const struct run_results *results)
 		if (strcmp(group, row->group))
 			print_title(row->group);
 		group = row->group;
-		printf("  %-34s %16s\n", row->label, format_value(row, text));
+		printf("  %-34s %16s\n", row->label, run_report_value(row, text));
 	}
+}
+
+void run_report_verdict(const struct run *run, char *text, size_t size)
+{
+	const struct run_outcome *outcome = &run->outcome;
+
+	if (outcome->status == GMM_EXIT_GOOD)
+		snprintf(
+			text, size,
+			"nothing was lost: %llu pages of %llu seen and verified, all that were touched "
+			"compared at the end%s%s",
+			(unsigned long long)run_load(&run->verifier.verified),
+			(unsigned long long)run->page_count, run->ops->caveat ? "; " : "",
+			run->ops->caveat ? run->ops->caveat : "");
+	else
+		snprintf(text, size, "the run is no success: %llu losses%s",
+			 (unsigned long long)outcome->losses,
+			 outcome->abandoned ? ", and it ended early" : "");
 }
 
 static void print_verdict(const struct run *run)
 {
 	const struct run_outcome *outcome = &run->outcome;
+	char text[RUN_VERDICT_BYTES];
 	uint32_t i;
 
 	for (i = 0; i < outcome->lines; i++)
@@ -90,18 +110,12 @@ static void print_verdict(const struct run *run)
 	if (outcome->losses > outcome->lines)
 		printf("... and %llu losses more\n",
 		       (unsigned long long)(outcome->losses - outcome->lines));
-	if (outcome->status == GMM_EXIT_GOOD)
-		printf("%snothing was lost%s: %llu pages of %llu seen and verified, all that were touched "
-		       "compared at the end%s%s\n",
-		       gmm_colour(stdout, GMM_COLOUR_GOOD), gmm_colour(stdout, GMM_COLOUR_NONE),
-		       (unsigned long long)run_load(&run->verifier.verified),
-		       (unsigned long long)run->page_count, run->ops->caveat ? "; " : "",
-		       run->ops->caveat ? run->ops->caveat : "");
-	else
-		printf("%sthe run is no success%s: %llu losses%s\n",
-		       gmm_colour(stdout, GMM_COLOUR_BAD), gmm_colour(stdout, GMM_COLOUR_NONE),
-		       (unsigned long long)outcome->losses,
-		       outcome->abandoned ? ", and it ended early" : "");
+	run_report_verdict(run, text, sizeof(text));
+	printf("%s%.*s%s%s\n",
+	       gmm_colour(stdout,
+			  outcome->status == GMM_EXIT_GOOD ? GMM_COLOUR_GOOD : GMM_COLOUR_BAD),
+	       (int)strcspn(text, ":"), text, gmm_colour(stdout, GMM_COLOUR_NONE),
+	       text + strcspn(text, ":"));
 }
 
 int run_report_end(struct run *run)
@@ -110,6 +124,7 @@ int run_report_end(struct run *run)
 
 	if (!results)
 		return run_refuse("out of memory");
+	run_log_print(&run->log);
 	if (run->outcome.status == GMM_EXIT_REFUSED) {
 		/* The numbers of a run on unusable input say nothing. */
 		fflush(stdout);
@@ -119,6 +134,9 @@ int run_report_end(struct run *run)
 		print_table(results);
 		print_verdict(run);
 		if (run->options.json && run_json_write(run, results) &&
+		    run->outcome.status == GMM_EXIT_GOOD)
+			run->outcome.status = GMM_EXIT_LOST;
+		if (run->options.report && run_page_write(run, results) &&
 		    run->outcome.status == GMM_EXIT_GOOD)
 			run->outcome.status = GMM_EXIT_LOST;
 	}

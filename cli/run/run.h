@@ -15,7 +15,10 @@
  *   save                     what was harvested, saved into a directory too
  *   watch                    time, progress, the live line, the end
  *   final                    memory compared with base and harvests
+ *   sampler, history         what it looked like over time, for --report
  *   results, report          what is printed
+ *   json, page, file         what is written to files
+ *   log                      lines of the library
  *
  * Threads change what they own; numbers that others read are atomic (run_count()).
  */
@@ -45,11 +48,13 @@
 
 #include "event.h"
 #include "failing.h"
+#include "log.h"
 #include "memory.h"
 #include "memory_kind.h"
 #include "options.h"
 #include "program.h"
 #include "outcome.h"
+#include "sampler.h"
 #include "save.h"
 #include "worker.h"
 
@@ -139,10 +144,13 @@ struct run {
 	struct run_evictor evictor;
 	struct run_harvester harvester;
 	struct run_worker verifier_worker, device_worker, mover_worker, evictor_worker,
-		harvester_worker, saver_worker;
+		harvester_worker, saver_worker, sampler_worker;
+	struct run_sampler sampler;
+	struct run_log log;
 
 	struct run_sync sync;
 	struct run_outcome outcome;
+	uint64_t began_at;		 /* ns; before the threads: where --report begins */
 	uint64_t started_at, stopped_at; /* ns; of the thread that watches */
 	uint64_t final_pages;		 /* compared at the end */
 	uint64_t stop_kicks; /* vCPUs that were in the guest when they were asked to stop; likewise */

@@ -134,6 +134,8 @@ static int create_guest(struct run *run)
 		.page_shift = RUN_PAGE_SHIFT,
 		.max_vcpus = run->options.vcpus,
 		.leave_out = run->options.leave_out,
+		.log = run_log_keep,
+		.log_opaque = &run->log,
 	};
 	int error;
 
@@ -274,7 +276,7 @@ int run_setup(struct run *run)
 		run_events_choose,     run_frames_create,    create_memory,
 		run_vcpus_create,      run_frames_use,	     run_program_view_create,
 		run_device_create,     run_harvester_create, run_events_create,
-		run_faults_start,
+		run_faults_start,      run_sampler_create,
 	};
 	size_t i;
 	int status = 0;
@@ -289,6 +291,7 @@ void run_teardown(struct run *run)
 {
 	if (run->faults)
 		run_faults_stop(run);
+	run_sampler_destroy(run);
 	run_events_destroy(run);
 	run_save_destroy(run);
 	run_harvester_destroy(run);

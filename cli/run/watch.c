@@ -127,6 +127,7 @@ static void tick(struct watch *watch, enum run_phase phase)
 	run_pause(run, phase, TICK_NS);
 	check_progress(run);
 	run_failing_tick(run);
+	run_log_print(&run->log);
 	if (watch->ticks++ % SOURCE_CHECK_TICKS == 0 && run->source.ops->check(run->source.source))
 		run_source_failed(run);
 	if (watch->ticks % 2 == 0)

@@ -105,7 +105,8 @@ struct gmm_page_survey {
 };
 
 /*
- * Counts the pages of [gfn, gfn + count); frames in no slot are in no number. The table is read
+ * Counts the pages of [gfn, gfn + count); frames in no slot are in no number, and all pages of
+ * memory that is always resident are present. The table is read
  * without a lock, an entry once, and nothing is ordered: each page is counted as it was at some
  * moment of the call, the sums may be of no one moment. About a nanosecond a page, for a table that
  * is not there much less. -GMM_EINVAL: no pages; -GMM_ERANGE: beyond the address space. Takes a

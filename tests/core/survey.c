@@ -151,6 +151,19 @@ static void several_slots_are_added_up(void)
 	model_fini(&model);
 }
 
+/* Whatever the table says of it: it knows only what vCPUs have reached. */
+static void memory_that_is_always_resident_is_present(void)
+{
+	struct wide *wide = wide_create(false, 500, 0);
+	struct gmm_page_survey survey = survey_of(wide->guest, 0, 2000);
+
+	gmm_equal(survey.pages, WIDE_PAGES);
+	gmm_equal(survey.present, WIDE_PAGES);
+	gmm_equal(survey.absent, 0);
+	gmm_equal(survey.mapped, 0);
+	wide_destroy(wide);
+}
+
 static int come_and_go(struct race *race)
 {
 	uint32_t turn;
@@ -218,6 +231,7 @@ const struct gmm_test_case gmm_test_cases[] = {
 	CASE(a_page_that_somebody_changes_is_busy),
 	CASE(holes_are_in_no_number),
 	CASE(several_slots_are_added_up),
+	CASE(memory_that_is_always_resident_is_present),
 	CASE(a_page_is_counted_once_whatever_becomes_of_it),
 	CASE(what_is_wrong_is_refused),
 	{ NULL, NULL },

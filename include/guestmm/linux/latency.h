@@ -24,6 +24,8 @@ GMM_API void gmm_latency_add(struct gmm_latency *latency, uint64_t nanoseconds);
  * The middle of the bucket that `per_mille` of the entries do not exceed, in ns; 0 without entries.
  */
 GMM_API uint64_t gmm_latency_percentile(const struct gmm_latency *latency, uint32_t per_mille);
+/* The middle of bucket `bucket`, in ns. */
+GMM_API uint64_t gmm_latency_value(uint32_t bucket);
 /* Copies; `latency` may be added to meanwhile. */
 GMM_API void gmm_latency_copy(struct gmm_latency *to, const struct gmm_latency *latency);
 
