@@ -221,7 +221,7 @@ int gmm_userfault_open_lacking(uint32_t lacking, uint32_t required, uint32_t wan
 		gmm_userfault_close(made);
 		return error;
 	}
-	made->abilities = abilities | (kernel ? GMM_USERFAULT_KERNEL : 0);
+	made->abilities = abilities | (kernel ? GMM_USERFAULT_KERNEL & ~lacking : 0);
 	*userfault = made;
 	return 0;
 }
