@@ -37,6 +37,8 @@ bool gmm_cache_hit(struct gmm_cache *cache, uint32_t page_shift, uint32_t words,
 	gmm_store_relaxed(&cache->hot.valid, 0u);
 	for (i = 0; cache->vcpus && i < words; i++)
 		kick[i] |= cache->vcpus[i];
+	if (was_valid)
+		gmm_trace(cache_invalidate, cache, start, last);
 	return was_valid;
 }
 

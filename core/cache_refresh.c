@@ -388,6 +388,8 @@ static int resolve_and_publish(struct gmm_cache *cache, const struct area *area,
 		gmm_count(cache->guest, cache_refreshes, 1);
 		gmm_count(cache->guest, cache_refresh_kept,
 			  kept && kept == gmm_cache_mapping(cache));
+		gmm_trace(cache_refresh, cache, cache->target, cache->length,
+			  kept && kept == gmm_cache_mapping(cache));
 	}
 	return error;
 }
@@ -455,8 +457,10 @@ int gmm_cache_refresh_locked(struct gmm_cache *cache)
 	error = reserve_frames(cache, cache->page_count);
 	if (error)
 		return error;
-	while ((error = attempt(cache)) == -GMM_EAGAIN)
+	while ((error = attempt(cache)) == -GMM_EAGAIN) {
 		gmm_count(cache->guest, cache_retries, 1);
+		gmm_trace(cache_retry, cache, cache->target, cache->length);
+	}
 	return error;
 }
 

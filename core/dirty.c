@@ -426,6 +426,8 @@ static int64_t settle(struct gmm_operation *operation, uint64_t first, uint64_t 
 	    gmm_section_domain_wait(&guest->sections))
 		gmm_count(guest, reader_waits, 1);
 	gmm_count(guest, dirty_harvested, taken);
+	gmm_trace(harvest, guest, operation->slot->config.id, first, gmm_operation_count(operation),
+		  taken);
 	return (int64_t)taken;
 }
 

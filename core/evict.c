@@ -97,6 +97,7 @@ static int64_t evict_run(struct gmm_operation *operation, struct gmm_page_run *r
 	gmm_fetch_add(&guest->resident, -(uint64_t)resident);
 	gmm_count(guest, evicted, run->count);
 	gmm_count(guest, evicted_clean, run->count - changed);
+	gmm_trace(evict, guest, run->gfn, run->count, changed);
 	return run->count;
 }
 
@@ -279,6 +280,7 @@ static int discard_run(struct gmm_operation *operation, struct gmm_page_run *run
 	for (i = 0; i < run->count; i++)
 		run->values[i] = GMM_ORIGIN_ZERO;
 	gmm_count(guest, discarded, run->count);
+	gmm_trace(discard, guest, run->gfn, run->count);
 	return 0;
 }
 

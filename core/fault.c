@@ -329,17 +329,21 @@ int gmm_fault_serve_vcpu(struct gmm_guest *guest, struct gmm_vcpu *vcpu, gmm_gfn
 			 uint32_t access)
 {
 	struct fault fault = fault_of(guest, vcpu, access);
+	int result = serve(&fault, gmm_operation_begin(guest, gfn, 1, GMM_OPERATION_NO_WAIT,
+						       &fault.operation));
 
-	return serve(&fault,
-		     gmm_operation_begin(guest, gfn, 1, GMM_OPERATION_NO_WAIT, &fault.operation));
+	gmm_trace(fault_serve, guest, gfn, access, result);
+	return result;
 }
 
 int gmm_fault_serve_at(struct gmm_guest *guest, struct gmm_vcpu *vcpu, gmm_hva_t hva,
 		       uint32_t access)
 {
 	struct fault fault = fault_of(guest, vcpu, access);
+	int result = serve(&fault, gmm_operation_begin_at(guest, hva, &fault.operation));
 
-	return serve(&fault, gmm_operation_begin_at(guest, hva, &fault.operation));
+	gmm_trace(fault_serve_at, guest, hva, access, result);
+	return result;
 }
 
 int gmm_fault_serve(struct gmm_guest *guest, gmm_gfn_t gfn, uint32_t access)

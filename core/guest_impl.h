@@ -6,6 +6,7 @@
 #include <guestmm/static/slot.h>
 
 #include <gmm_port/step.h>
+#include <gmm_port/trace.h>
 #include <gmm_port/wait.h>
 
 #include "invalidate_impl.h"

@@ -373,6 +373,8 @@ int gmm_invalidate_begin_flags(struct gmm_guest *guest, enum gmm_range_kind kind
 	gmm_count(guest, invalidations, count);
 	gmm_count(guest, cache_invalidations, context.result.caches);
 	gmm_count(guest, cache_nodes, context.result.nodes);
+	gmm_trace(invalidate_begin, guest, kind, ranges[0].start, ranges[0].end, count,
+		  context.result.caches);
 	gmm_step(GMM_STEP_INVALIDATE_REGISTERED);
 	/*
 	 * Even when no cache was valid: another change may have cleared it and be waiting still.
@@ -517,6 +519,7 @@ void gmm_invalidate_end_flags(struct gmm_guest *guest, enum gmm_range_kind kind,
 	uint32_t i;
 
 	gmm_step(GMM_STEP_INVALIDATE_END);
+	gmm_trace(invalidate_end, guest, kind, ranges[0].start, ranges[0].end, count);
 	for (i = 0; i < count; i++) {
 		uint64_t start, last;
 

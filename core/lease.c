@@ -225,8 +225,10 @@ int gmm_lease_take(struct gmm_cache *cache, uint64_t offset, uint64_t length, ui
 		if (error)
 			return error == -GMM_EBUSY ? -GMM_EAGAIN : error;
 	}
-	if (!error)
+	if (!error) {
 		gmm_count(cache->guest, leases, 1);
+		gmm_trace(lease_take, cache, offset, length, flags);
+	}
 	return error;
 }
 
@@ -249,6 +251,7 @@ void gmm_lease_drop(struct gmm_cache *cache, uint64_t offset, uint64_t written)
 {
 	struct gmm_invalidation *invalidation = &cache->guest->invalidation;
 
+	gmm_trace(lease_drop, cache, offset, written);
 	gmm_lock_invalidate(&invalidation->lock);
 	gmm_assert(cache->leases);
 	mark_written(cache, offset, written);

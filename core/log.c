@@ -3,6 +3,7 @@
 
 void gmm_log(const struct gmm_guest *guest, enum gmm_log_level level, const char *text)
 {
+	gmm_trace(log, guest, level, text);
 	if (guest->config.log)
 		guest->config.log(guest->config.log_opaque, level, text);
 }

@@ -257,6 +257,9 @@ static int open_change(struct gmm_guest *guest, const struct slot_change *change
 
 	if (error)
 		return error;
+	gmm_trace(slot_change, guest, (change->now ? change->now : change->old)->id,
+		  change->old ? change->old->gfn : 0, change->old ? change->old->count : 0,
+		  change->now ? change->now->gfn : 0, change->now ? change->now->count : 0);
 	if (change->addresses.end)
 		gmm_invalidate_begin_flags(guest, GMM_RANGE_HVA, &change->addresses, 1,
 					   GMM_INVALIDATE_FAULTS_GO_ON | GMM_INVALIDATE_NESTED,

@@ -295,6 +295,7 @@ static bool kick(struct gmm_vcpu *vcpu)
 			continue;
 		if (mode == GMM_VCPU_IN_GUEST) {
 			gmm_count(vcpu->guest, kicks, 1);
+			gmm_trace(vcpu_kick, vcpu->guest, vcpu->id);
 			vcpu->kick(vcpu->opaque, vcpu->id);
 		}
 		break;
