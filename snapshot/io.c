@@ -14,11 +14,12 @@ static int before(const struct snapshot_io *io, enum snapshot_step step, const c
 	return io->before ? io->before(io->opaque, step, name) : 0;
 }
 
+/* What a guest has in memory is for nobody else to read. */
 int gmm_snapshot_io_make_directory(const struct snapshot_io *io, const char *directory)
 {
 	int error = before(io, SNAPSHOT_STEP_MAKE_DIRECTORY, directory);
 
-	return error ? error : mkdir(directory, 0777) ? errno : 0;
+	return error ? error : mkdir(directory, 0700) ? errno : 0;
 }
 
 int gmm_snapshot_io_create(const struct snapshot_io *io, int directory_fd, const char *name,
@@ -28,7 +29,7 @@ int gmm_snapshot_io_create(const struct snapshot_io *io, int directory_fd, const
 
 	if (error)
 		return error;
-	*fd = openat(directory_fd, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0666);
+	*fd = openat(directory_fd, name, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
 	return *fd < 0 ? errno : 0;
 }
 

@@ -78,7 +78,8 @@ static int open_directory(struct gmm_snapshot_writer *writer, struct stat *info)
 			"%s: cannot be opened as a directory (%s): give one "
 			"that you may read and write",
 			writer->directory, gmm_errno_text(errno, reason, sizeof(reason)));
-	if (flock(writer->directory_fd, LOCK_EX | LOCK_NB) == 0)
+	writer->locked = flock(writer->directory_fd, LOCK_EX | LOCK_NB) == 0;
+	if (writer->locked)
 		return 0;
 	if (errno == EWOULDBLOCK)
 		return gmm_snapshot_writer_fail(
@@ -243,9 +244,10 @@ void gmm_snapshot_writer_close(struct gmm_snapshot_writer *writer)
 {
 	if (!writer)
 		return;
-	gmm_snapshot_writer_drop_file(writer);
+	if (writer->fd >= 0)
+		close(writer->fd);
 	/* A commit that failed at its last step may have put the new manifest there. */
-	if (writer->directory_fd >= 0) {
+	if (writer->locked) {
 		struct snapshot_manifest now;
 		int error = gmm_snapshot_manifest_read(writer->directory_fd, writer->directory,
 						       SNAPSHOT_MANIFEST, &now, NULL, 0);
@@ -255,8 +257,9 @@ void gmm_snapshot_writer_close(struct gmm_snapshot_writer *writer)
 		/* Only when it is empty. */
 		if (writer->made_directory && error == -GMM_ENOENT)
 			rmdir(writer->directory);
-		close(writer->directory_fd);
 	}
+	if (writer->directory_fd >= 0)
+		close(writer->directory_fd);
 	gmm_snapshot_sum_destroy(writer->sum);
 	free(writer->bitmap);
 	free(writer->directory);

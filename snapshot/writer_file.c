@@ -189,13 +189,3 @@ int gmm_snapshot_writer_end(struct gmm_snapshot_writer *writer)
 		writer->counters.increments++;
 	return 0;
 }
-
-void gmm_snapshot_writer_drop_file(struct gmm_snapshot_writer *writer)
-{
-	if (writer->fd >= 0) {
-		close(writer->fd);
-		writer->fd = -1;
-		gmm_snapshot_io_remove(&writer->io, writer->directory_fd,
-				       gmm_snapshot_writer_file(writer)->name);
-	}
-}

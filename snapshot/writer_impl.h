@@ -13,6 +13,7 @@ struct gmm_snapshot_writer {
 	struct snapshot_io io;
 	char *directory; /* as the caller wrote it */
 	int directory_fd;
+	bool locked;	     /* so nobody else's files are in the making */
 	bool made_directory; /* by us, and nothing was committed to it */
 	bool prepared;	     /* the new manifest lies beside the old one */
 
@@ -48,8 +49,6 @@ int gmm_snapshot_writer_fail(struct gmm_snapshot_writer *writer, int error, cons
 /* The same for a step on the disk that gave an errno. */
 int gmm_snapshot_writer_fail_step(struct gmm_snapshot_writer *writer, const char *name,
 				  const char *what, int system_error);
-/* Removes the file in the making, if any. */
-void gmm_snapshot_writer_drop_file(struct gmm_snapshot_writer *writer);
 /* A number that nothing here has yet. */
 int gmm_snapshot_writer_new_id(struct gmm_snapshot_writer *writer, uint64_t *id);
 

@@ -100,7 +100,7 @@ static void advance(struct run *run, uint64_t pages)
 	uint64_t before = run->save->done, now = before + pages;
 
 	__atomic_store_n(&run->save->done, now, __ATOMIC_RELAXED);
-	if (run_phase(run) >= RUN_QUIET && before / 8192 != now / 8192)
+	if (run_phase(run) >= RUN_QUIET && (!before || before / 8192 != now / 8192))
 		gmm_live_line("%s%s", run->ops->name, run_save_progress(run, text, sizeof(text)));
 }
 

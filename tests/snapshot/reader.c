@@ -73,6 +73,23 @@ static void a_long_random_chain(void **state)
 	assert_snapshot_is(scratch, &model);
 }
 
+/* The last page of one file and the first of the next, side by side in memory. */
+static void neighbours_in_two_files(void **state)
+{
+	struct scratch *scratch = *state;
+	struct gmm_snapshot_writer *writer = writer_make(scratch, NULL);
+	struct model model = { 0 };
+
+	assert_int_equal(write_base(writer, &model), 0);
+	model.version[5] = 1;
+	assert_int_equal(write_increment(writer, &model, PAGES, 5), 0);
+	model.version[6] = 1;
+	assert_int_equal(write_increment(writer, &model, PAGES, 6), 0);
+	assert_int_equal(gmm_snapshot_writer_commit(writer), 0);
+	gmm_snapshot_writer_close(writer);
+	assert_snapshot_is(scratch, &model);
+}
+
 static void zero_pages_are_holes(void **state)
 {
 	struct scratch *scratch = *state;
@@ -95,6 +112,8 @@ static void zero_pages_are_holes(void **state)
 		assert_true(source.ops->is_zero(source.source, 13, 1));
 	}
 	assert_false(source.ops->is_zero(source.source, 9, 2));
+	/* Both in the base, and only the first is zero. */
+	assert_false(source.ops->is_zero(source.source, 44, 2));
 	assert_false(source.ops->is_zero(source.source, 0, PAGES));
 	gmm_source_close(&source);
 	free(base);
@@ -258,6 +277,9 @@ static void changes_while_in_use(void **state)
 			else
 				assert_int_equal(truncate(path, i == 1 ? 1 : 1 << 24), 0);
 			/* Page 0 is in the last increment, 1 in the first, 2 in the base. */
+			/* The part that is cut off is no hole. */
+			if (i == 1)
+				assert_false(source.ops->is_zero(source.source, 2 - number, 1));
 			if (i == 1)
 				assert_int_equal(source.ops->read(source.source, 2 - number, 1,
 								  buffer),
@@ -301,10 +323,11 @@ static void removed_while_in_use(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		CASE(the_newest_copy_wins), CASE(a_long_random_chain),
-		CASE(zero_pages_are_holes), CASE(other_page_sizes),
-		CASE(damaged_files),	    CASE(bits_beyond_the_memory),
-		CASE(changes_while_in_use), CASE(removed_while_in_use),
+		CASE(the_newest_copy_wins),    CASE(a_long_random_chain),
+		CASE(neighbours_in_two_files), CASE(zero_pages_are_holes),
+		CASE(other_page_sizes),	       CASE(damaged_files),
+		CASE(bits_beyond_the_memory),  CASE(changes_while_in_use),
+		CASE(removed_while_in_use),
 	};
 
 	return cmocka_run_group_tests_name("readers", tests, NULL, NULL);

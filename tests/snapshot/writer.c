@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
 /* Saving again and again into one directory, and who may do it. */
 #define _GNU_SOURCE
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -140,6 +141,12 @@ static void what_was_not_committed_is_removed(void **state)
 	assert_int_equal(gmm_snapshot_writer_reopen(writer, &source), 0);
 	assert_true(source_is(&source, &other));
 	gmm_source_close(&source);
+	/* What comes after is in what is opened next. */
+	model_change(&other, 2, 1);
+	assert_int_equal(write_increment(writer, &other, 2, 1), 0);
+	assert_int_equal(gmm_snapshot_writer_reopen(writer, &source), 0);
+	assert_true(source_is(&source, &other));
+	gmm_source_close(&source);
 	gmm_snapshot_writer_close(writer);
 	after = names_in(scratch);
 	assert_string_equal(before, after);
@@ -261,6 +268,85 @@ static void calls_out_of_order(void **state)
 	gmm_source_close(&source);
 }
 
+/* Also when the first has nothing in place yet, the second takes nothing away from it. */
+static void two_writers_of_a_new_directory(void **state)
+{
+	struct scratch *scratch = *state;
+	struct gmm_snapshot_writer *writer = writer_make(scratch, NULL);
+	struct model model = { 0 };
+	struct stat info;
+	char *path;
+
+	assert_int_equal(write_base(writer, &model), 0);
+	assert_writer_refused(scratch, NULL, PAGES, -GMM_EBUSY,
+			      "another program saves into it now");
+	assert_int_equal(write_increment(writer, &model, 3, 0), 0);
+	assert_writer_refused(scratch, NULL, PAGES, -GMM_EBUSY,
+			      "another program saves into it now");
+	assert_int_equal(gmm_snapshot_writer_commit(writer), 0);
+	assert_writer_refused(scratch, NULL, PAGES, -GMM_EBUSY,
+			      "another program saves into it now");
+	gmm_snapshot_writer_close(writer);
+	assert_snapshot_is(scratch, &model);
+	/* Memory is for its owner only. */
+	assert_int_equal(stat(scratch->path, &info), 0);
+	assert_int_equal(info.st_mode & 0777, 0700);
+	path = path_of(scratch, manifest_of(scratch).files[0].name);
+	assert_int_equal(stat(path, &info), 0);
+	assert_int_equal(info.st_mode & 0777, 0600);
+	free(path);
+}
+
+struct replacer {
+	const struct scratch *scratch;
+	struct model model;
+	uint32_t commits; /* atomic */
+	uint32_t stop;	  /* atomic */
+};
+
+static void *replace_again_and_again(void *opaque)
+{
+	struct replacer *replacer = opaque;
+	struct gmm_snapshot_writer *writer = writer_make(replacer->scratch, NULL);
+
+	while (!__atomic_load_n(&replacer->stop, __ATOMIC_ACQUIRE)) {
+		assert_int_equal(write_base(writer, &replacer->model), 0);
+		assert_int_equal(gmm_snapshot_writer_commit(writer), 0);
+		__atomic_fetch_add(&replacer->commits, 1, __ATOMIC_RELEASE);
+	}
+	gmm_snapshot_writer_close(writer);
+	return NULL;
+}
+
+/* A file may be gone by the time at which the reader opens it: then there is a new manifest. */
+static void opened_while_it_is_replaced(void **state)
+{
+	struct replacer replacer = { .scratch = *state };
+	char text[GMM_BACKING_TEXT_SIZE];
+	struct gmm_source source;
+	uint32_t opened = 0;
+	pthread_t thread;
+	int error;
+
+	save_three(replacer.scratch, &replacer.model);
+	assert_int_equal(pthread_create(&thread, NULL, replace_again_and_again, &replacer), 0);
+	while (__atomic_load_n(&replacer.commits, __ATOMIC_ACQUIRE) < 300) {
+		error = gmm_source_open_snapshot(&source, replacer.scratch->path, PAGE_SHIFT,
+						 GMM_SNAPSHOT_VERIFY, text, sizeof(text));
+		/* It gives up when it is overtaken too often, and says so. */
+		if (error == -GMM_EBUSY)
+			continue;
+		if (error)
+			fail_msg("%s", text);
+		if (opened++ % 16 == 0)
+			assert_true(source_is(&source, &replacer.model));
+		gmm_source_close(&source);
+	}
+	__atomic_store_n(&replacer.stop, 1, __ATOMIC_RELEASE);
+	pthread_join(thread, NULL);
+	assert_true(opened > 0);
+}
+
 /* Somebody removes a file between the writer's opening and its commit. */
 static void a_chain_with_a_hole_is_not_committed(void **state)
 {
@@ -298,6 +384,8 @@ int main(void)
 		CASE(leftovers_are_removed_and_nothing_else),
 		CASE(refused_writers),
 		CASE(calls_out_of_order),
+		CASE(two_writers_of_a_new_directory),
+		CASE(opened_while_it_is_replaced),
 		CASE(a_chain_with_a_hole_is_not_committed),
 	};
 

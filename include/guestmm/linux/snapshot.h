@@ -4,7 +4,8 @@
  * in order. docs/SNAPSHOT.md is the format. The reader is a source of pages; the writer adds files
  * under new names and changes nothing that the manifest names, until a commit puts a new manifest
  * in the place of the old one in one step. So at any moment, also after a crash or on a full
- * disk, the directory holds one whole snapshot: the old one or the new one.
+ * disk, the directory holds one whole snapshot: the old one or the new one. What is made is for the
+ * owner only (modes 0700 and 0600).
  *
  * Errors that both return: -GMM_ENOENT (no such directory, or no snapshot in it), -GMM_EINVAL
  * (damaged, of another format or version, or an argument), -GMM_EBUSY (another writer has it, or it

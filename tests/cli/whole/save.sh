@@ -149,6 +149,18 @@ child=$!
 wait $child || not_ok 'the first saver' "$(cat err.first)"
 rm -f said err.first
 
+if ! command -v script >/dev/null; then
+	skip 'a terminal shows the progress' 'script is missing (package bsdutils)'
+else
+	printf -v command '%q ' env TERM=xterm "$GMM" "${run[@]}" --memory 4M --save two
+	timeout -k 2 30 script -qec "$command" /dev/null </dev/null >out 2>&1
+	if grep -q $'\r\033\\[Kprocess  saving: proof [0-9]*/1024 pages' out; then
+		ok 'a terminal shows the progress'
+	else
+		not_ok 'a terminal shows the progress' "$(tail -n 3 out)"
+	fi
+fi
+
 # full: saves anew into a file system that has room for the old snapshot only.
 full() {
 	unshare --mount --propagation private bash -c '
