@@ -7,9 +7,9 @@
  *
  * The order of use: KVM_CREATE_VM, gmm_kvm_slots_create(), gmm_guest_create() with the operations
  * and the slots as their owner, gmm_fault_service_start(), then slots and vCPUs; the other way round
- * at the end. vCPUs need nothing but KVM_RUN: they wait in their page
- * faults until the fault service has served them. With dirty rings, KVM_EXIT_DIRTY_RING_FULL is
- * answered by gmm_kvm_slots_harvest_rings() and running on.
+ * at the end. vCPUs need nothing but KVM_RUN: they wait in their page faults until the fault service
+ * has served them. With dirty rings, KVM_EXIT_DIRTY_RING_FULL is answered by
+ * gmm_kvm_slots_harvest_rings() and running on.
  *
  * While a vCPU runs, the last harvest may miss what it writes afterwards: stop it first.
  */
