@@ -17,7 +17,6 @@ static void start_workers(struct run *run)
 		void *(*function)(void *opaque);
 	} workers[] = {
 		{ &run->verifier_worker, "verifier", run_verifier_thread },
-		{ &run->device_worker, "device", run_device_thread },
 		{ &run->evictor_worker, "evictor", run_evictor_thread },
 		{ &run->harvester_worker, "harvester", run_harvester_thread },
 		{ &run->saver_worker, "saver", run_save_thread },
@@ -37,7 +36,8 @@ static void start_workers(struct run *run)
 				     run))
 			return;
 	}
-	run_events_start(run);
+	if (!run_devices_start(run))
+		run_events_start(run);
 }
 
 /* All vCPUs are parked. */
@@ -46,7 +46,7 @@ static void finish(struct run *run)
 	run_worker_join(run, &run->mover_worker);
 	run_events_join(run);
 	run_worker_join(run, &run->evictor_worker);
-	run_worker_join(run, &run->device_worker);
+	run_devices_join(run);
 	run_worker_join(run, &run->verifier_worker);
 	run_worker_join(run, &run->harvester_worker);
 	run_save_wait(run);

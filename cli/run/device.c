@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
 /*
- * A device of one thread: it takes descriptors from the guest's rings and stores into buffers, or
- * compares what is in them, through caches only. It keeps a cache for each of the blocks it used
+ * A device is a thread: it takes descriptors from the rings of its vCPUs and stores into buffers,
+ * or compares what is in them, through caches only. It keeps a cache for each of the blocks it used
  * last, so that some are still valid when they are used again, and some were invalidated by the
  * evictor meanwhile.
  */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "../command.h"
@@ -19,53 +20,72 @@
 #define BLOCKS 1024u
 #define BATCH 8
 
-struct block {
+struct run_device_block {
 	struct gmm_cache *cache;
 	uint64_t block; /* + 1; 0: the cache has no target */
 };
 
-struct run_device {
-	struct block blocks[BLOCKS];
-	struct run_device_counters counters; /* atomic */
-};
-
-int run_device_create(struct run *run)
+static int create_one(struct run *run, struct run_device *device, uint32_t index)
 {
 	uint32_t i;
 	int error;
 
-	run->device = calloc(1, sizeof(*run->device));
-	if (!run->device || run_device_pages_create(run))
-		return run_refuse("out of memory for the device");
+	device->run = run;
+	device->index = index;
+	device->random = run->options.seed + index;
+	snprintf(device->name, sizeof(device->name), "device %u", index);
+	device->blocks = calloc(BLOCKS, sizeof(*device->blocks));
+	if (!device->blocks)
+		return run_refuse("out of memory for the devices");
 	for (i = 0; i < BLOCKS; i++) {
-		error = gmm_cache_create(run->guest, &run->device->blocks[i].cache);
+		error = gmm_cache_create(run->guest, &device->blocks[i].cache);
 		if (error) {
-			run->device->blocks[i].cache = NULL;
-			return run_refuse("the device's caches cannot be made (%s)",
+			device->blocks[i].cache = NULL;
+			return run_refuse("the devices' caches cannot be made (%s)",
 					  run_error_text(error));
 		}
 	}
 	return 0;
 }
 
-void run_device_destroy(struct run *run)
+int run_devices_create(struct run *run)
 {
 	uint32_t i;
+	int status = 0;
+
+	run->device_count = run_event_find(run, "devices") ? run->options.devices : 1;
+	if (run->device_count > run->options.vcpus)
+		run->device_count = run->options.vcpus;
+	run->devices = calloc(run->device_count, sizeof(*run->devices));
+	if (!run->devices || run_device_pages_create(run))
+		return run_refuse("out of memory for the devices");
+	for (i = 0; i < run->device_count && !status; i++)
+		status = create_one(run, &run->devices[i], i);
+	return status;
+}
+
+void run_devices_destroy(struct run *run)
+{
+	uint32_t i, j;
 
 	run_device_pages_destroy(run);
-	if (!run->device)
-		return;
-	for (i = 0; i < BLOCKS; i++)
-		if (run->device->blocks[i].cache)
-			gmm_cache_destroy(run->device->blocks[i].cache);
-	free(run->device);
-	run->device = NULL;
+	for (i = 0; run->devices && i < run->device_count; i++) {
+		struct run_device_block *blocks = run->devices[i].blocks;
+
+		for (j = 0; blocks && j < BLOCKS; j++)
+			if (blocks[j].cache)
+				gmm_cache_destroy(blocks[j].cache);
+		free(blocks);
+	}
+	free(run->devices);
+	run->devices = NULL;
 }
 
 /* The block's cache, with that target. NULL: refused, or the run is given up. */
-static struct gmm_cache *find_cache(struct run *run, uint64_t block)
+static struct gmm_cache *find_cache(struct run_device *device, uint64_t block)
 {
-	struct block *slot = &run->device->blocks[block % BLOCKS];
+	struct run *run = device->run;
+	struct run_device_block *slot = &device->blocks[block % BLOCKS];
 	uint64_t start = block * BLOCK_BYTES;
 	uint64_t length = run->memory_bytes - start < BLOCK_BYTES ? run->memory_bytes - start :
 								    BLOCK_BYTES;
@@ -87,15 +107,10 @@ static struct gmm_cache *find_cache(struct run *run, uint64_t block)
 	return slot->cache;
 }
 
-struct gmm_cache *run_device_cache(struct run *run, uint64_t page, uint64_t *offset)
+struct gmm_cache *run_device_cache(struct run_device *device, uint64_t page, uint64_t *offset)
 {
 	*offset = page % GUEST_BLOCK_PAGES * RUN_PAGE_BYTES;
-	return find_cache(run, page / GUEST_BLOCK_PAGES);
-}
-
-uint64_t *run_device_cache_hits(struct run *run)
-{
-	return &run->device->counters.cache_hits;
+	return find_cache(device, page / GUEST_BLOCK_PAGES);
 }
 
 /* In a section. */
@@ -128,10 +143,11 @@ static bool io_ok(const struct run *run, const struct guest_io *io)
 	       (io->operation == GUEST_IO_READ || io->operation == GUEST_IO_WRITE);
 }
 
-static enum guest_io_status serve(struct run *run, struct gmm_reader *reader,
+static enum guest_io_status serve(struct run_device *device, struct gmm_reader *reader,
 				  const struct guest_io *io)
 {
-	struct run_device_counters *counters = &run->device->counters;
+	struct run *run = device->run;
+	struct run_device_counters *counters = &device->counters;
 	uint64_t start = io->gpa - run->snapshot.gpa;
 	uint64_t offset = start % BLOCK_BYTES;
 	enum guest_io_status status;
@@ -144,7 +160,7 @@ static enum guest_io_status serve(struct run *run, struct gmm_reader *reader,
 		run_count(&counters->refused, 1);
 		return GUEST_IO_REFUSED;
 	}
-	cache = find_cache(run, start / BLOCK_BYTES);
+	cache = find_cache(device, start / BLOCK_BYTES);
 	if (!cache)
 		return GUEST_IO_REFUSED;
 	buffer = run_section_enter(run, reader, cache, offset, io->length, &counters->cache_hits);
@@ -161,10 +177,11 @@ static enum guest_io_status serve(struct run *run, struct gmm_reader *reader,
 	return status;
 }
 
-static bool take(struct run *run, struct gmm_reader *reader, uint32_t vcpu, struct guest_io *io)
+static bool take(struct run_device *device, struct gmm_reader *reader, uint32_t vcpu,
+		 struct guest_io *io)
 {
 	struct guest_vcpu_area *area =
-		run_area_enter(run, reader, vcpu, &run->device->counters.cache_hits);
+		run_area_enter(device->run, reader, vcpu, &device->counters.cache_hits);
 	bool found;
 
 	if (!area)
@@ -176,11 +193,11 @@ static bool take(struct run *run, struct gmm_reader *reader, uint32_t vcpu, stru
 	return found;
 }
 
-static void complete(struct run *run, struct gmm_reader *reader, uint32_t vcpu,
+static void complete(struct run_device *device, struct gmm_reader *reader, uint32_t vcpu,
 		     enum guest_io_status status)
 {
 	struct guest_vcpu_area *area =
-		run_area_enter(run, reader, vcpu, &run->device->counters.cache_hits);
+		run_area_enter(device->run, reader, vcpu, &device->counters.cache_hits);
 
 	if (!area)
 		return;
@@ -189,26 +206,35 @@ static void complete(struct run *run, struct gmm_reader *reader, uint32_t vcpu,
 	gmm_section_exit(reader);
 }
 
-void *run_device_thread(void *opaque)
+/* One round over the device's vCPUs. Returns how many buffers there were. */
+static int serve_vcpus(struct run_device *device, struct gmm_reader *reader)
 {
-	struct run *run = opaque;
-	struct gmm_reader *reader = run_reader_register(run);
+	struct run *run = device->run;
 	struct guest_io io;
 	uint32_t vcpu;
-	int done, i;
+	int done = 0, i;
+
+	for (vcpu = device->index; vcpu < run->vcpu_count; vcpu += run->device_count) {
+		for (i = 0; i < BATCH && take(device, reader, vcpu, &io); i++)
+			complete(device, reader, vcpu, serve(device, reader, &io));
+		done += i;
+	}
+	return done;
+}
+
+static void *device_thread(void *opaque)
+{
+	struct run_device *device = opaque;
+	struct run *run = device->run;
+	struct gmm_reader *reader = run_reader_register(run);
 
 	while (reader && !run_abandoned(run)) {
 		enum run_phase phase = run_phase(run);
+		int done = serve_vcpus(device, reader);
 
-		done = 0;
-		for (vcpu = 0; vcpu < run->vcpu_count; vcpu++) {
-			for (i = 0; i < BATCH && take(run, reader, vcpu, &io); i++)
-				complete(run, reader, vcpu, serve(run, reader, &io));
-			done += i;
-		}
 		if (phase >= RUN_QUIET)
 			break;
-		run_device_write_page(run, reader);
+		run_device_write_page(device, reader);
 		if (!done)
 			run_pause(run, phase, IDLE_NS);
 	}
@@ -217,15 +243,38 @@ void *run_device_thread(void *opaque)
 	return NULL;
 }
 
+int run_devices_start(struct run *run)
+{
+	uint32_t i;
+
+	for (i = 0; i < run->device_count; i++)
+		if (run_worker_start(run, &run->devices[i].worker, run->devices[i].name,
+				     device_thread, &run->devices[i]))
+			return -1;
+	return 0;
+}
+
+void run_devices_join(struct run *run)
+{
+	uint32_t i;
+
+	for (i = 0; i < run->device_count; i++)
+		run_worker_join(run, &run->devices[i].worker);
+}
+
 void run_device_counters(const struct run *run, struct run_device_counters *counters)
 {
-	const struct run_device_counters *from = &run->device->counters;
+	uint32_t i;
 
-	*counters = (struct run_device_counters){
-		.reads = run_load(&from->reads),
-		.writes = run_load(&from->writes),
-		.refused = run_load(&from->refused),
-		.bytes = run_load(&from->bytes),
-		.cache_hits = run_load(&from->cache_hits),
-	};
+	*counters = (struct run_device_counters){ 0 };
+	for (i = 0; i < run->device_count; i++) {
+		const struct run_device_counters *from = &run->devices[i].counters;
+
+		counters->reads += run_load(&from->reads);
+		counters->writes += run_load(&from->writes);
+		counters->refused += run_load(&from->refused);
+		counters->bytes += run_load(&from->bytes);
+		counters->cache_hits += run_load(&from->cache_hits);
+		counters->own_pages += run_load(&from->own_pages);
+	}
 }

@@ -19,9 +19,7 @@ struct run_device_pages {
 	pthread_mutex_t lock;
 	uint64_t count;	   /* under lock */
 	uint64_t *page;	   /* the first `count` never change */
-	uint32_t *version; /* by page of the snapshot; of the device's thread, later of others */
-	uint64_t random;   /* of the device's thread */
-	uint64_t writes;   /* atomic */
+	uint32_t *version; /* by page of the snapshot; of its device's thread, later of others */
 };
 
 int run_device_pages_create(struct run *run)
@@ -34,7 +32,6 @@ int run_device_pages_create(struct run *run)
 	run->device_pages = pages;
 	pages->page = calloc(run->page_count, sizeof(*pages->page));
 	pages->version = calloc(run->page_count, sizeof(*pages->version));
-	pages->random = run->options.seed;
 	return pages->page && pages->version ? 0 : -GMM_ENOMEM;
 }
 
@@ -63,17 +60,20 @@ void run_device_give_page(struct run *run, uint64_t page)
 	pthread_mutex_unlock(&pages->lock);
 }
 
-static bool choose(struct run_device_pages *pages, uint64_t *page)
+/* Pages are dealt out to the devices in turn. */
+static bool choose(struct run_device *device, uint64_t *page)
 {
-	bool any;
+	struct run_device_pages *pages = device->run->device_pages;
+	uint32_t devices = device->run->device_count;
+	uint64_t share;
 
-	pages->random = guest_mix(pages->random + 1);
+	device->random = guest_mix(device->random + 1);
 	pthread_mutex_lock(&pages->lock);
-	any = pages->count > 0;
-	if (any)
-		*page = pages->page[pages->random % pages->count];
+	share = (pages->count + devices - 1 - device->index) / devices;
+	if (share)
+		*page = pages->page[device->random % share * devices + device->index];
 	pthread_mutex_unlock(&pages->lock);
-	return any;
+	return share;
 }
 
 static struct guest_page_expect expected(const struct run *run, uint64_t page, uint32_t version)
@@ -87,8 +87,9 @@ static struct guest_page_expect expected(const struct run *run, uint64_t page, u
 	};
 }
 
-void run_device_write_page(struct run *run, struct gmm_reader *reader)
+void run_device_write_page(struct run_device *device, struct gmm_reader *reader)
 {
+	struct run *run = device->run;
 	struct run_device_pages *pages = run->device_pages;
 	struct guest_page_expect expect;
 	struct gmm_cache *cache;
@@ -98,11 +99,11 @@ void run_device_write_page(struct run *run, struct gmm_reader *reader)
 	bool good = true;
 	void *pointer;
 
-	if (!choose(pages, &page))
+	if (!choose(device, &page))
 		return;
-	cache = run_device_cache(run, page, &offset);
+	cache = run_device_cache(device, page, &offset);
 	pointer = cache ? run_section_enter(run, reader, cache, offset, RUN_PAGE_BYTES,
-					    run_device_cache_hits(run)) :
+					    &device->counters.cache_hits) :
 			  NULL;
 	if (!pointer)
 		return;
@@ -124,7 +125,7 @@ void run_device_write_page(struct run *run, struct gmm_reader *reader)
 			(unsigned long long)(run->snapshot.gpa + page * RUN_PAGE_BYTES), *version,
 			wrong * 8);
 	++*version;
-	run_count(&pages->writes, 1);
+	run_count(&device->counters.own_pages, 1);
 }
 
 bool run_device_owns_page(const struct run *run, uint64_t page)
@@ -137,9 +138,4 @@ bool run_device_verify_page(const struct run *run, uint64_t page, const void *fo
 {
 	*expect = expected(run, page, run->device_pages->version[page]);
 	return guest_page_verify(found, expect, wrong);
-}
-
-uint64_t run_device_page_writes(const struct run *run)
-{
-	return run_load(&run->device_pages->writes);
 }

@@ -8,8 +8,7 @@
 
 /* In the order in which they are created and printed. */
 static const struct run_event_ops *const kinds[RUN_EVENTS_MOST + 1] = {
-	&run_event_secret,
-	NULL,
+	&run_event_secret, &run_event_devices, &run_event_areas, &run_event_io, NULL,
 };
 
 /* Slot ids of events begin above those of enum run_slot. */

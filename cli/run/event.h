@@ -59,6 +59,8 @@ struct run_event_ops {
 };
 
 extern const struct run_event_ops run_event_secret;
+/* The rows of event.c. */
+extern const struct run_event_ops run_event_areas, run_event_devices, run_event_io;
 
 struct run_event {
 	const struct run_event_ops *ops;

@@ -12,6 +12,7 @@
 #include "../command.h"
 #include "../size.h"
 #include "guest/abi.h"
+#include "device.h"
 #include "file.h"
 #include "memory_kind.h"
 #include "outcome.h"
@@ -35,6 +36,7 @@ enum run_option {
 	OPTION_EVENTS,
 	OPTION_SAVE,
 	OPTION_SAVE_EVERY,
+	OPTION_DEVICES,
 	OPTION_HANG_AFTER,
 	OPTION_FAIL_ONE_IN,
 	OPTION_LEAVE_OUT,
@@ -59,6 +61,7 @@ static const struct option long_options[] = {
 	{ "events", required_argument, NULL, OPTION_EVENTS },
 	{ "save", required_argument, NULL, OPTION_SAVE },
 	{ "save-every", required_argument, NULL, OPTION_SAVE_EVERY },
+	{ "devices", required_argument, NULL, OPTION_DEVICES },
 	{ "hang-after", required_argument, NULL, OPTION_HANG_AFTER },
 #if GMM_STEPS
 	{ "fail-one-in", required_argument, NULL, OPTION_FAIL_ONE_IN },
@@ -113,12 +116,13 @@ static void print_help(void)
 	       "                         -NAME to leave one out (all)\n"
 	       "  --save DIR             saves the memory there; on a failure what was there stays\n"
 	       "  --save-every SECONDS   how often what changed is written meanwhile (once, at half time)\n"
+	       "  --devices N            devices that exchange buffers, 1 to %u (%u); at most one a vCPU\n"
 	       "  --help                 print this\n"
 	       "\n"
 	       "SIZE is in bytes, or with K, M, G or T. Exit status: 0 nothing was lost and every check\n"
 	       "passed; 1 something was lost or failed, in named lines; 2 wrong use or unusable input.\n",
-	       GUEST_VCPUS_MAX, RUN_VCPUS_DEFAULT, RUN_DURATION_DEFAULT_MS / 1000,
-	       RUN_SEED_DEFAULT);
+	       GUEST_VCPUS_MAX, RUN_VCPUS_DEFAULT, RUN_DURATION_DEFAULT_MS / 1000, RUN_SEED_DEFAULT,
+	       RUN_DEVICES_MOST, RUN_DEVICES_DEFAULT);
 	run_events_print_help();
 }
 
@@ -159,6 +163,17 @@ static int read_vcpus(const char *text, uint32_t *vcpus)
 		return run_refuse("--vcpus %s is refused: give 1 to %u vCPUs", text,
 				  GUEST_VCPUS_MAX);
 	*vcpus = (uint32_t)number;
+	return -1;
+}
+
+static int read_devices(const char *text, uint32_t *devices)
+{
+	uint64_t number;
+
+	if (!gmm_number_parse(text, 1, RUN_DEVICES_MOST, &number))
+		return run_refuse("--devices %s is refused: give 1 to %u devices", text,
+				  RUN_DEVICES_MOST);
+	*devices = (uint32_t)number;
 	return -1;
 }
 
@@ -258,6 +273,8 @@ static int read_option(int option, const char *text, struct run_options *options
 		return -1;
 	case OPTION_SAVE_EVERY:
 		return read_seconds("save-every", text, &options->save_every_ms);
+	case OPTION_DEVICES:
+		return read_devices(text, &options->devices);
 	case OPTION_HANG_AFTER:
 		return read_seconds("hang-after", text, &options->hang_ms);
 	case OPTION_FAIL_ONE_IN:
@@ -304,6 +321,7 @@ int run_options_parse(int argc, char **argv, struct run_options *options)
 		.memory_kind = GMM_MEMORY_KIND_MEMFD,
 		.duration_ms = RUN_DURATION_DEFAULT_MS,
 		.seed = RUN_SEED_DEFAULT,
+		.devices = RUN_DEVICES_DEFAULT,
 		.hang_ms = RUN_HANG_DEFAULT_MS,
 	};
 	run_events_all(&options->events);

@@ -32,6 +32,7 @@ struct run_options {
 	enum gmm_memory_kind memory_kind;
 	enum gmm_memory_mapping mapping; /* of the guest's memory, for the engine */
 	struct run_event_choice events;
+	uint32_t devices;
 	uint64_t duration_ms;
 	uint64_t seed;
 	const char *json;

@@ -94,8 +94,7 @@ static void collect_device(struct run *run, const struct gmm_guest_counters *cou
 	add_count(results, "device", "reads", "buffers stored", device.reads);
 	add_count(results, "device", "writes", "buffers compared", device.writes);
 	add_count(results, "device", "refused", "buffers refused", device.refused);
-	add_count(results, "device", "own_pages", "writes of its own pages",
-		  run_device_page_writes(run));
+	add_count(results, "device", "own_pages", "writes of its own pages", device.own_pages);
 	run_results_add(results, "device", "bytes", "bytes", RUN_UNIT_BYTES, device.bytes);
 	add_count(results, "caches", "hits", "hits", device.cache_hits);
 	add_count(results, "caches", "refreshes", "refreshes", counters->cache_refreshes);

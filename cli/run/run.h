@@ -133,7 +133,8 @@ struct run {
 	struct run_vcpu *vcpus;
 	uint32_t vcpu_count; /* created */
 	struct run_frames *frames;
-	struct run_device *device;
+	struct run_device *devices;
+	uint32_t device_count;
 	struct run_device_pages *device_pages;
 	struct run_shadow *shadow;
 	struct run_save *save;			  /* NULL: no --save */
@@ -143,8 +144,8 @@ struct run {
 	struct run_verifier verifier;
 	struct run_evictor evictor;
 	struct run_harvester harvester;
-	struct run_worker verifier_worker, device_worker, mover_worker, evictor_worker,
-		harvester_worker, saver_worker, sampler_worker;
+	struct run_worker verifier_worker, mover_worker, evictor_worker, harvester_worker,
+		saver_worker, sampler_worker;
 	struct run_sampler sampler;
 	struct run_log log;
 
@@ -203,15 +204,11 @@ void run_faults_wake(struct run *run);
 /* verifier.c, device.c, frames.c, evictor.c, harvester.c: the threads. */
 void *run_verifier_thread(void *opaque);
 
-int run_device_create(struct run *run);
-void run_device_destroy(struct run *run);
-void *run_device_thread(void *opaque);
-struct run_device_counters {
-	uint64_t reads, writes, refused;
-	uint64_t bytes;
-	uint64_t cache_hits;
-};
-void run_device_counters(const struct run *run, struct run_device_counters *counters);
+int run_devices_create(struct run *run);
+void run_devices_destroy(struct run *run);
+/* -1: no thread to be had; it is in the outcome. */
+int run_devices_start(struct run *run);
+void run_devices_join(struct run *run);
 
 int run_frames_create(struct run *run);
 /* Its two slots; the guest is there. 0, or the exit status after a line was printed. */

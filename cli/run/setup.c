@@ -88,6 +88,8 @@ static int choose_resident(struct run *run)
 static int open_userfault(struct run *run, const struct gmm_accel_ops *ops,
 			  char text[GMM_ACCEL_TEXT_BYTES])
 {
+	/* Of events, when the guest's memory is none that is paged. */
+	uint32_t wanted = GMM_USERFAULT_SHARED | GMM_USERFAULT_SHARED_WP;
 	uint32_t required = 0;
 
 	if (run->options.memory_kind == GMM_MEMORY_KIND_MEMFD)
@@ -96,7 +98,7 @@ static int open_userfault(struct run *run, const struct gmm_accel_ops *ops,
 		required = GMM_USERFAULT_PRIVATE_WP;
 	if (ops == &gmm_accel_kvm)
 		required |= GMM_USERFAULT_KERNEL;
-	return gmm_userfault_open(required, 0, &run->userfault, text);
+	return gmm_userfault_open(required, wanted, &run->userfault, text);
 }
 
 /*
@@ -275,7 +277,7 @@ int run_setup(struct run *run)
 		choose_resident,       choose_accel,	     run_memory_kind_check_accel,
 		run_events_choose,     run_frames_create,    create_memory,
 		run_vcpus_create,      run_frames_use,	     run_program_view_create,
-		run_device_create,     run_harvester_create, run_events_create,
+		run_devices_create,    run_harvester_create, run_events_create,
 		run_faults_start,      run_sampler_create,
 	};
 	size_t i;
@@ -295,7 +297,7 @@ void run_teardown(struct run *run)
 	run_events_destroy(run);
 	run_save_destroy(run);
 	run_harvester_destroy(run);
-	run_device_destroy(run);
+	run_devices_destroy(run);
 	run_program_view_destroy(run);
 	run_frames_unuse(run);
 	run_vcpus_destroy(run);

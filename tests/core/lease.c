@@ -168,6 +168,7 @@ static void each_page_is_marked_in_its_own_slot(void)
 	first = model_slot(&model, 0, 0, 0, 4);
 	second = model_slot(&model, 1, 4, 4, 4);
 	first.flags = second.flags = GMM_SLOT_LOG_DIRTY;
+	first.hva = 0; /* an address that could be taken for a GPA */
 	gmm_equal(gmm_slot_add(model.guest, &first), 0);
 	gmm_equal(gmm_slot_add(model.guest, &second), 0);
 	cache = make_cache(&model, 2 * PAGE, 4 * PAGE, HOST_WRITE);
@@ -178,7 +179,7 @@ static void each_page_is_marked_in_its_own_slot(void)
 	gmm_equal(bits[0], 1u << 3);
 	gmm_equal(bits[1], 1u << 0);
 	gmm_must(!gmm_cache_create(model.guest, &by_hva));
-	gmm_equal(gmm_cache_activate_hva(by_hva, MODEL_HVA + PAGE, 8, HOST_WRITE), 0);
+	gmm_equal(gmm_cache_activate_hva(by_hva, PAGE, 8, HOST_WRITE), 0);
 	take(by_hva, 0, 8, GMM_LEASE_WRITE);
 	gmm_lease_drop(by_hva, 0, 8);
 	gmm_equal(gmm_dirty_harvest(model.guest, 0, 0, 4, &bits[0]), 0);
