@@ -99,7 +99,8 @@ struct gmm_memory_config {
 	enum gmm_memory_mapping mapping;
 	/*
 	 * Guest-memfd: what the accelerator made. Adopted: a memfd, open for reading and writing, at
-	 * least fd_offset and page_count pages long and sealed against getting shorter. Device: any
+	 * least fd_offset and page_count pages long and sealed against getting shorter; its pages
+	 * are taken to be there, and a hole that is touched becomes a zero page. Device: any
 	 * file that mmap can share. Duplicated: it stays the caller's. Page 0 of the memory is at
 	 * fd_offset, a multiple of the page size (of the huge page size where the file has such).
 	 */
