@@ -120,17 +120,21 @@ function lane(svg, one, top, height, left, x) {
 		before = one.values[column];
 		beforeAt = data.history.at[column];
 	}
-	const most = Math.max(1, ...grown.map((bar) => bar[2]));
+	const density = ([from, to, count]) => count / Math.max(1, to - from);
+	const most = Math.max(...grown.map(density), 1e-12);
 	const bad = one.name === 'losses';
 
 	svg.append(makeSvg('line', { class: 'grid', x1: left, x2: x(totalTime), y1: top + height, y2: top + height }),
 		makeSvg('text', { x: left - 8, y: top + height - 4, 'text-anchor': 'end' }, one.label),
 		makeSvg('text', { x: x(totalTime) + 8, y: top + height - 4, 'data-lane': one.name }, countText(before)));
-	for (const [from, to, count] of grown)
+	for (const bar of grown) {
+		const [from, to, count] = bar;
+
 		if (count > 0)
 			svg.append(makeSvg('rect', { x: x(from), y: top + 2, width: Math.max(1.5, x(to) - x(from)), height: height - 4,
-				fill: bad ? 'var(--bad)' : 'var(--one)', opacity: 0.25 + 0.75 * Math.log(1 + count) / Math.log(1 + most) },
+				fill: bad ? 'var(--bad)' : 'var(--one)', opacity: 0.25 + 0.75 * Math.sqrt(density(bar) / most) },
 				makeSvg('title', {}, one.label + ': ' + count + ' from ' + timeText(from) + ' to ' + timeText(to))));
+	}
 }
 
 function showTimeline() {

@@ -199,6 +199,7 @@ static void change(struct run_event *event, const struct area *area)
 		return;
 	gmm_invalidate_end(event->run->guest, GMM_RANGE_GFN, &range, 1);
 	secret->changes++;
+	run_event_happened(event);
 }
 
 static void harvest(struct run_event *event)

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "../command.h"
 #include "run.h"
@@ -12,7 +13,7 @@
 #define WIDTH_NS 20000000u
 /* Samples of one column are no further apart, so that it shows a mean and no moment. */
 #define PAUSE_MOST_NS 1000000000u
-/* Of its time the sampler works so much at most. */
+/* Of a processor's time the sampler takes so much at most. */
 #define WORKS_ONE_OF 50u
 
 static void add_region(struct run_sampler *sampler, const char *name, gmm_gpa_t gpa, uint64_t bytes)
@@ -128,15 +129,24 @@ static void take_sample(struct run *run)
 	run_history_add(&sampler->history, at, numbers, sampler->cells);
 }
 
+/* What this thread has worked; time in which others had its processor does not count. */
+static uint64_t worked(void)
+{
+	struct timespec time;
+
+	clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+	return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
+}
+
 void *run_sampler_thread(void *opaque)
 {
 	struct run *run = opaque;
 
 	while (run_phase(run) < RUN_QUIET && !run_abandoned(run)) {
-		uint64_t start = run_now(), pause;
+		uint64_t start = worked(), pause;
 
 		take_sample(run);
-		pause = (run_now() - start) * WORKS_ONE_OF;
+		pause = (worked() - start) * WORKS_ONE_OF;
 		if (pause < run->sampler.history.width)
 			pause = run->sampler.history.width < PAUSE_MOST_NS ?
 					run->sampler.history.width :
