@@ -2,10 +2,10 @@
 #include <guestmm/linux/fault_service.h>
 
 #include <fcntl.h>
-#include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/resource.h>
 #include <time.h>
@@ -17,12 +17,18 @@
 #define BATCH 16
 #define THREADS_MAX 16u
 
+struct service_thread {
+	struct gmm_fault_service *service;
+	int epoll; /* its own, so that an event wakes each thread */
+	pthread_t thread;
+};
+
 struct gmm_fault_service {
 	struct gmm_fault_service_config config;		/* immutable */
 	int stop_descriptor;				/* immutable */
 	int load_descriptor;				/* immutable: /proc/loadavg, or -1 */
 	uint32_t started;				/* of the thread that starts and stops */
-	pthread_t thread[THREADS_MAX];			/* likewise */
+	struct service_thread thread[THREADS_MAX];	/* likewise */
 	uint32_t stopping;				/* atomic */
 	struct gmm_fault_service_statistics statistics; /* atomic */
 };
@@ -127,21 +133,22 @@ static void handle_events(struct gmm_fault_service *service,
 	}
 }
 
-/* Sleeps until there is an event or the service ends. */
-static void wait_for_events(struct gmm_fault_service *service)
+/*
+ * Sleeps until there is an event or the service ends. It is told of new events only: the thread has
+ * read those that there were.
+ */
+static void wait_for_events(struct gmm_fault_service *service, int epoll)
 {
-	struct pollfd wait[2] = {
-		{ .fd = gmm_userfault_descriptor(service->config.userfault), .events = POLLIN },
-		{ .fd = service->stop_descriptor, .events = POLLIN },
-	};
+	struct epoll_event event;
 
 	count(&service->statistics.sleeps);
-	poll(wait, 2, -1);
+	epoll_wait(epoll, &event, 1, -1);
 }
 
 static void *service_thread(void *opaque)
 {
-	struct gmm_fault_service *service = opaque;
+	const struct service_thread *self = opaque;
+	struct gmm_fault_service *service = self->service;
 	struct gmm_userfault_event events[BATCH];
 	struct gmm_pacing_host host = pacing_host(service);
 	struct gmm_pacing pacing;
@@ -156,16 +163,40 @@ static void *service_thread(void *opaque)
 			if (gmm_pacing_events(&pacing, now))
 				count(&service->statistics.spins);
 			handle_events(service, events, number, now);
-			now = now_ns();
+			if (service->config.wait == GMM_FAULT_SERVICE_ADAPTIVE)
+				now = now_ns();
 			gmm_pacing_served(&pacing, now);
 			/* What came meanwhile is seen by the sleep, too, and at once. */
 			if (number < BATCH && !gmm_pacing_spin(&pacing, now))
-				wait_for_events(service);
+				wait_for_events(service, self->epoll);
 		} else if (number < 0 || !gmm_pacing_spin(&pacing, now)) {
-			wait_for_events(service);
+			wait_for_events(service, self->epoll);
 		}
 	}
 	return NULL;
+}
+
+static int watch(int epoll, int descriptor, uint32_t events)
+{
+	struct epoll_event event = { .events = events };
+
+	return epoll_ctl(epoll, EPOLL_CTL_ADD, descriptor, &event);
+}
+
+static int start_thread(struct gmm_fault_service *service, struct service_thread *thread)
+{
+	thread->service = service;
+	thread->epoll = epoll_create1(EPOLL_CLOEXEC);
+	if (thread->epoll < 0)
+		return -GMM_EIO;
+	if (watch(thread->epoll, gmm_userfault_descriptor(service->config.userfault),
+		  EPOLLIN | EPOLLET) ||
+	    watch(thread->epoll, service->stop_descriptor, EPOLLIN) ||
+	    pthread_create(&thread->thread, NULL, service_thread, thread)) {
+		close(thread->epoll);
+		return -GMM_EIO;
+	}
+	return 0;
 }
 
 int gmm_fault_service_start(const struct gmm_fault_service_config *config,
@@ -191,7 +222,7 @@ int gmm_fault_service_start(const struct gmm_fault_service_config *config,
 		return -GMM_EIO;
 	}
 	while (made->started < threads) {
-		if (pthread_create(&made->thread[made->started], NULL, service_thread, made)) {
+		if (start_thread(made, &made->thread[made->started])) {
 			gmm_fault_service_stop(made);
 			return -GMM_EIO;
 		}
@@ -209,8 +240,10 @@ void gmm_fault_service_stop(struct gmm_fault_service *service)
 		return;
 	__atomic_store_n(&service->stopping, 1, __ATOMIC_RELAXED);
 	eventfd_write(service->stop_descriptor, 1);
-	for (i = 0; i < service->started; i++)
-		pthread_join(service->thread[i], NULL);
+	for (i = 0; i < service->started; i++) {
+		pthread_join(service->thread[i].thread, NULL);
+		close(service->thread[i].epoll);
+	}
 	close(service->stop_descriptor);
 	if (service->load_descriptor >= 0)
 		close(service->load_descriptor);

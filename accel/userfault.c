@@ -465,19 +465,21 @@ static bool decode(const struct uffd_msg *message, struct gmm_userfault_event *e
 int gmm_userfault_read(struct gmm_userfault *userfault, struct gmm_userfault_event *events, int max)
 {
 	struct uffd_msg messages[READ_BATCH];
-	ssize_t got;
-	int count = 0;
-	size_t i;
+	int count = 0, asked, got, i;
+	ssize_t bytes;
 
 	if (max <= 0)
 		return -GMM_EINVAL;
-	if (max > READ_BATCH)
-		max = READ_BATCH;
-	got = read(userfault->descriptor, messages, (size_t)max * sizeof(messages[0]));
-	if (got < 0)
-		return errno == EAGAIN || errno == EINTR ? 0 : error_of(errno);
-	for (i = 0; i < (size_t)got / sizeof(messages[0]); i++)
-		if (decode(&messages[i], &events[count]))
-			count++;
+	/* A read that gives all that was asked for may have left some. */
+	do {
+		asked = max - count < READ_BATCH ? max - count : READ_BATCH;
+		bytes = read(userfault->descriptor, messages, (size_t)asked * sizeof(messages[0]));
+		if (bytes < 0)
+			return count || errno == EAGAIN || errno == EINTR ? count : error_of(errno);
+		got = (int)((size_t)bytes / sizeof(messages[0]));
+		for (i = 0; i < got; i++)
+			if (decode(&messages[i], &events[count]))
+				count++;
+	} while (got == asked && count < max);
 	return count;
 }

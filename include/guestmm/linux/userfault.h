@@ -109,7 +109,7 @@ struct gmm_userfault_event {
 };
 
 /*
- * Takes up to `max` events without waiting. Returns how many, 0 when there are none. The caller
+ * Takes up to `max` events without waiting. Returns how many; fewer: there were no more. The caller
  * must not call munmap, mremap or madvise on registered memory before it reads again (EVENTS).
  */
 GMM_API int gmm_userfault_read(struct gmm_userfault *userfault, struct gmm_userfault_event *events,
