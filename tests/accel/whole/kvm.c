@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
 /* accel/kvm: the guest program, kicks, dirty logs and slots, over plain memory. */
+#include <dirent.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -7,10 +9,15 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
 #include <guestmm/slot.h>
+
+#include "accel/linux_uapi.h"
 
 #include "plain_guest.h"
 #include "program_cases.h"
@@ -319,6 +326,109 @@ static void test_frame_moves_in_the_middle_of_a_use(void **state)
 	plain_teardown(&guest);
 }
 
+/* The descriptor of the only vCPU of this process. */
+static int vcpu_descriptor(void)
+{
+	DIR *descriptors = opendir("/proc/self/fd");
+	struct dirent *entry;
+	char target[64];
+	int found = -1;
+
+	assert_non_null(descriptors);
+	while ((entry = readdir(descriptors))) {
+		ssize_t length =
+			readlinkat(dirfd(descriptors), entry->d_name, target, sizeof(target) - 1);
+
+		target[length > 0 ? length : 0] = '\0';
+		if (strstr(target, "kvm-vcpu:0"))
+			found = atoi(entry->d_name);
+	}
+	closedir(descriptors);
+	assert_true(found >= 0);
+	return found;
+}
+
+/* A number that KVM keeps of the vCPU; -1: not this one. */
+static int64_t vcpu_counter(const char *name)
+{
+	int statistics = ioctl(vcpu_descriptor(), KVM_GET_STATS_FD, NULL);
+	struct kvm_stats_header header;
+	uint64_t value = 0;
+	int64_t found = -1;
+	uint32_t i;
+
+	if (statistics < 0)
+		return -1;
+	assert_int_equal(pread(statistics, &header, sizeof(header), 0), sizeof(header));
+	for (i = 0; i < header.num_desc; i++) {
+		size_t size = sizeof(struct kvm_stats_desc) + header.name_size;
+		struct kvm_stats_desc *description = malloc(size);
+
+		assert_non_null(description);
+		assert_int_equal(pread(statistics, description, size,
+				       (off_t)(header.desc_offset + i * size)),
+				 size);
+		if (!strcmp(description->name, name)) {
+			assert_int_equal(pread(statistics, &value, sizeof(value),
+					       (off_t)(header.data_offset + description->offset)),
+					 sizeof(value));
+			found = (int64_t)value;
+		}
+		free(description);
+	}
+	close(statistics);
+	return found;
+}
+
+/* Steps over all pages, and how many page faults KVM took in them. */
+static int64_t faults_of_all_pages(struct plain_guest *guest, struct gmm_accel_vcpu *vcpu)
+{
+	int64_t before = vcpu_counter("pf_taken");
+
+	pass_steps(guest, vcpu, PAGES);
+	return vcpu_counter("pf_taken") - before;
+}
+
+/* Removing a slot leaves what the vCPU has of the others, where KVM lets its quirk be disabled. */
+static void test_a_slot_that_goes_takes_no_other_mapping_along(void **state)
+{
+	struct gmm_slot_info other;
+	struct guest_mailbox *mailbox;
+	struct gmm_accel_vcpu *vcpu;
+	struct plain_guest guest;
+	int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+	int quirks = kvm < 0 ? -1 : ioctl(kvm, KVM_CHECK_EXTENSION, KVM_CAP_DISABLE_QUIRKS2);
+	void *memory;
+
+	setup(&guest, GMM_ACCEL_DIRTY_BITMAP, PAGES);
+	close(kvm);
+	mailbox = &guest.program.vcpus[0].mailbox;
+	mailbox->weight_hot = 0;
+	mailbox->weight_random = 0;
+	mailbox->weight_sequential = 1;
+	mailbox->accesses_per_step = 1;
+	mailbox->write_percent = 0;
+	vcpu = start_vcpu(&guest);
+	assert_true(faults_of_all_pages(&guest, vcpu) >= PAGES || vcpu_counter("pf_taken") < 0);
+	plain_answer_reports(&guest, 0, GUEST_PAGE_KEEP);
+	faults_of_all_pages(&guest, vcpu);
+	assert_int_equal(faults_of_all_pages(&guest, vcpu), 0);
+	memory = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	assert_true(memory != MAP_FAILED);
+	other = (struct gmm_slot_info){ .id = 9, .gfn = 16, .count = 1, .hva = (uintptr_t)memory };
+	assert_int_equal(plain_slot(&guest, NULL, &other), 0);
+	assert_int_equal(faults_of_all_pages(&guest, vcpu), 0);
+	assert_int_equal(plain_slot(&guest, &other, NULL), 0);
+	if (quirks > 0 && quirks & KVM_X86_QUIRK_SLOT_ZAP_ALL && vcpu_counter("pf_taken") >= 0)
+		assert_int_equal(faults_of_all_pages(&guest, vcpu), 0);
+	else
+		print_message("KVM here cannot disable the quirk, or does not count faults\n");
+	gmm_accel_kvm.vcpu_destroy(vcpu);
+	munmap(memory, PAGE);
+	plain_assert_no_loss(&guest);
+	plain_teardown(&guest);
+}
+
 /* A vCPU touching a GPA without a slot exits; then the slot comes (back) and it runs on. */
 static void test_slots_come_and_go(void **state)
 {
@@ -489,6 +599,7 @@ int main(void)
 		cmocka_unit_test(test_dirty_ring_outlives_its_vcpu),
 		cmocka_unit_test(test_frame_moves_in_the_middle_of_a_use),
 		cmocka_unit_test(test_slots_come_and_go),
+		cmocka_unit_test(test_a_slot_that_goes_takes_no_other_mapping_along),
 		cmocka_unit_test(test_a_crash_is_told),
 		cmocka_unit_test(test_a_damaged_slot_is_told),
 		cmocka_unit_test(test_bad_configurations),
