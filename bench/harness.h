@@ -110,5 +110,8 @@ void bench_vcpu(struct bench *bench);
 void bench_fault(struct bench *bench);
 void bench_scan(struct bench *bench);
 void bench_kvm_dirty(struct bench *bench);
+void bench_kvm_slots(struct bench *bench);
+void bench_evict(struct bench *bench);
+void bench_fault_service(struct bench *bench);
 
 #endif

@@ -18,11 +18,19 @@ static const struct topic {
 	const char *name;
 	void (*run)(struct bench *bench);
 } topics[] = {
-	{ "access", bench_access }, { "write", bench_write },
-	{ "lookup", bench_lookup }, { "invalidation", bench_invalidation },
-	{ "slots", bench_slots },   { "dirty", bench_dirty },
-	{ "vcpu", bench_vcpu },	    { "fault", bench_fault },
-	{ "scan", bench_scan },	    { "kvm-dirty", bench_kvm_dirty },
+	{ "access", bench_access },
+	{ "write", bench_write },
+	{ "lookup", bench_lookup },
+	{ "invalidation", bench_invalidation },
+	{ "slots", bench_slots },
+	{ "dirty", bench_dirty },
+	{ "vcpu", bench_vcpu },
+	{ "fault", bench_fault },
+	{ "scan", bench_scan },
+	{ "kvm-dirty", bench_kvm_dirty },
+	{ "kvm-slots", bench_kvm_slots },
+	{ "evict", bench_evict },
+	{ "fault-service", bench_fault_service },
 };
 
 #define TOPICS (sizeof(topics) / sizeof(topics[0]))

@@ -47,6 +47,7 @@ static struct gmm_memory *add_memory(struct world *world, uint32_t slot, enum gm
 	char text[GMM_ACCEL_TEXT_BYTES] = "";
 	struct gmm_memory *memory;
 
+	config.store_directory = world->config.store_directory;
 	config.vcpu_address = world->ops->vcpu_address(world->accel, gpa, pages << 12);
 	if (gmm_memory_create(&config, &memory, text, sizeof(text)))
 		bench_broken(text);

@@ -23,6 +23,7 @@ struct world_config {
 	bool write;	/* what the tiny guest does */
 	uint64_t pages; /* of the data slot */
 	uint32_t slot_flags;
+	const char *store_directory; /* for evicted pages; NULL: the memory's choice */
 };
 
 struct world {
