@@ -116,7 +116,7 @@ fi
 refused 'more hugetlb memory than the host has' 'huge pages of 2 MiB are needed' 10 \
 	run --accel kvm --memory-kind hugetlb --memory 256G
 if reserve_huge_pages; then
-	good 'kvm: hugetlb' --accel kvm --memory 32M --memory-kind hugetlb
+	good 'kvm: hugetlb' --accel kvm --memory 32M --memory-kind hugetlb --events none
 	says 'kvm: hugetlb: the run says what it leaves out' 'nothing is evicted or aged'
 	holds 'kvm: hugetlb was harvested' "$(number dirty pages) > 0 && $(number memory evictions) == 0"
 	good 'kvm: hugetlb, in use, with a ring' --accel kvm --memory 32M --memory-kind hugetlb --mapping in-use --dirty ring
