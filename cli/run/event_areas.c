@@ -136,6 +136,7 @@ static void refresh(struct run_event *event)
 	int error = gmm_cache_refresh(areas->area);
 
 	run_count(&areas->invalid, 1);
+	run_event_happened(event);
 	if (error == -GMM_EFAULT) {
 		run_count(&areas->away, 1);
 		run_pause(event->run, RUN_GOING, PAUSE_NS / 4);

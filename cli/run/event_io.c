@@ -123,6 +123,7 @@ static void change(struct run_event *event, uint32_t page, uint32_t count, bool 
 				 "io, page %u: it is being changed while I/O is in flight", i);
 	gmm_invalidate_end(guest, kind, &range, 1);
 	run_count(&io->counters.changes, 1);
+	run_event_happened(event);
 }
 
 static void evict(struct run_event *event, uint32_t page, uint32_t count)
@@ -134,6 +135,7 @@ static void evict(struct run_event *event, uint32_t page, uint32_t count)
 		failed(event, (int)evicted);
 	if (evicted > 0)
 		run_count(&io->counters.evicted, (uint64_t)evicted);
+	run_event_happened(event);
 }
 
 /* Other pages of the block may be leased: the discard waits for them. */
@@ -153,6 +155,7 @@ static void discard(struct run_event *event, uint32_t page)
 		io->pages.version[page] = 0;
 	run_async_release(io->async, page);
 	run_count(&io->counters.discarded, !error);
+	run_event_happened(event);
 }
 
 static void disturb(struct run_event *event, uint64_t random)

@@ -17,7 +17,7 @@ void run_log_keep(void *opaque, enum gmm_log_level level, const char *text)
 	line = &log->line[i];
 	line->level = level;
 	line->at = run_now();
-	snprintf(line->text, sizeof(line->text), "%s", text);
+	snprintf(line->text, sizeof(line->text), "%.*s", (int)sizeof(line->text) - 1, text);
 	__atomic_store_n(&line->written, 1, __ATOMIC_RELEASE);
 }
 

@@ -47,6 +47,12 @@ static void add_series(struct run_sampler *sampler, const char *name, const char
 		sampler->series[sampler->series_count++] = (struct run_series){ name, label, kind };
 }
 
+/* What has no thread of its own is on the time line by what others do. */
+static bool is_shown(const struct run_event *event)
+{
+	return event->on && event->ops->thread;
+}
+
 /* The order in which read_numbers() gives them. */
 static void add_all_series(struct run *run)
 {
@@ -64,7 +70,7 @@ static void add_all_series(struct run *run)
 	add_series(sampler, "moves", "frames moved", RUN_SERIES_EVENT);
 	add_series(sampler, "kicks", "kicks", RUN_SERIES_EVENT);
 	for (i = 0; i < RUN_EVENTS_MOST; i++)
-		if (run->events[i].on)
+		if (is_shown(&run->events[i]))
 			add_series(sampler, run->events[i].ops->name, run->events[i].ops->name,
 				   RUN_SERIES_EVENT);
 	add_series(sampler, "losses", "losses", RUN_SERIES_EVENT);
@@ -90,7 +96,7 @@ static void read_numbers(struct run *run, uint64_t *numbers)
 	*numbers++ = frames.moves;
 	*numbers++ = counters.kicks;
 	for (i = 0; i < RUN_EVENTS_MOST; i++)
-		if (run->events[i].on)
+		if (is_shown(&run->events[i]))
 			*numbers++ = run_load(&run->events[i].happened);
 	*numbers++ = __atomic_load_n(&run->outcome.losses, __ATOMIC_RELAXED);
 }
