@@ -79,9 +79,14 @@ struct gmm_accel_vcpu_start {
 };
 
 enum gmm_accel_exit_kind {
-	GMM_ACCEL_EXIT_KICKED,	 /* vcpu_kick was called since the last KICKED */
-	GMM_ACCEL_EXIT_GUEST,	 /* the program exited: `code` */
-	GMM_ACCEL_EXIT_MMIO,	 /* an access to a GPA in no slot, or a write to a read-only one */
+	GMM_ACCEL_EXIT_KICKED, /* vcpu_kick was called since the last KICKED */
+	GMM_ACCEL_EXIT_GUEST,  /* the program exited: `code` */
+	GMM_ACCEL_EXIT_MMIO,   /* an access to a GPA in no slot, or a write to a read-only one */
+	/*
+	 * Memory of a slot is not mapped in this process: somebody else unmapped it (W9). When it
+	 * has been restored the vCPU can run on; it has done nothing yet. `text`
+	 */
+	GMM_ACCEL_EXIT_MEMORY,
 	GMM_ACCEL_EXIT_SHUTDOWN, /* the program crashed: `text` */
 	GMM_ACCEL_EXIT_ERROR,	 /* the host failed: `text` */
 };

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
 #include <guestmm/linux/fault_service.h>
+#include <guestmm/linux/repair_service.h>
 
 #include <fcntl.h>
 #include <pthread.h>
@@ -94,6 +95,14 @@ static void serve_fault(struct gmm_fault_service *service, const struct gmm_user
 	int result = config->serve ? config->serve(config->opaque, event->start, access) :
 				     gmm_fault_serve_at(config->guest, NULL, event->start, access);
 
+	if (result == -GMM_EFAULT && config->repair && kind == GMM_FAULT_SERVICE_MISSING) {
+		int touched = gmm_repair_service_touched(config->repair, event->start);
+
+		if (touched >= 0)
+			return;
+		if (touched != -GMM_ENOENT)
+			result = touched;
+	}
 	if (result == -GMM_EFAULT) {
 		/* In no slot any more: it finds what there is now. */
 		count(&service->statistics.unknown);
@@ -128,6 +137,8 @@ static void handle_events(struct gmm_fault_service *service,
 			continue;
 		}
 		count(&service->statistics.foreign);
+		if (service->config.repair)
+			gmm_repair_service_event(service->config.repair, &events[i]);
 		if (service->config.foreign)
 			service->config.foreign(service->config.opaque, &events[i]);
 	}

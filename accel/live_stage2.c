@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
 #include "live_stage2_impl.h"
 
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -10,6 +11,8 @@
 #include <guestmm/slot.h>
 
 #define PAGE_SHIFT 12
+/* Then nobody reads the events. */
+#define PROTECT_TURNS 1000000u
 
 static bool is_lazy(const struct gmm_memory_ops *ops)
 {
@@ -196,6 +199,8 @@ int gmm_live_stage2_slot_change(struct gmm_live_stage2 *live, const struct gmm_s
 			.bytes = now->count << PAGE_SHIFT,
 			.gfn = now->gfn,
 			.slot = now->id,
+			.memory = now->memory,
+			.memory_ops = now->memory_ops,
 		};
 		error = choose_modes(live, now, &after.modes);
 		if (!error && overlaps(live, &after, index >= 0 ? now->id : UINT32_MAX))
@@ -229,6 +234,39 @@ bool gmm_live_stage2_find(struct gmm_live_stage2 *live, gmm_hva_t hva, struct gm
 	}
 	pthread_rwlock_unlock(&live->lock);
 	return found;
+}
+
+bool gmm_live_stage2_next(struct gmm_live_stage2 *live, gmm_hva_t hva, struct gmm_live_range *range)
+{
+	bool found;
+	uint32_t i;
+
+	pthread_rwlock_rdlock(&live->lock);
+	i = lower_bound(live, hva);
+	found = i < live->count;
+	if (found)
+		*range = live->ranges[i];
+	pthread_rwlock_unlock(&live->lock);
+	return found;
+}
+
+void gmm_live_stage2_visit(struct gmm_live_stage2 *live, gmm_hva_t start, uint64_t bytes,
+			   void (*fn)(void *opaque, const struct gmm_live_range *range,
+				      gmm_hva_t start, uint64_t bytes),
+			   void *opaque)
+{
+	gmm_hva_t end = start + bytes;
+	uint32_t i;
+
+	pthread_rwlock_rdlock(&live->lock);
+	for (i = lower_bound(live, start); i < live->count && live->ranges[i].hva < end; i++) {
+		const struct gmm_live_range *range = &live->ranges[i];
+		gmm_hva_t from = range->hva > start ? range->hva : start;
+		gmm_hva_t to = range->hva + range->bytes < end ? range->hva + range->bytes : end;
+
+		fn(opaque, range, from, to - from);
+	}
+	pthread_rwlock_unlock(&live->lock);
 }
 
 static uint64_t span_bytes(const struct gmm_span *span)
@@ -265,12 +303,19 @@ static void wake_pages(void *owner, const struct gmm_span *span)
 static int protect_pages(void *owner, const struct gmm_span *span)
 {
 	struct gmm_live_stage2 *live = owner;
+	uint32_t turns = 0;
+	int error;
 
 	if (is_host_only(span->memory_ops))
 		return 0;
 	if (!can_protect(live, span))
 		return -GMM_EOPNOTSUPP;
-	return stage2_error(gmm_userfault_protect(live->userfault, span->hva, span_bytes(span)));
+	/* Somebody else's change of a mapping is being told: whoever reads events ends that soon. */
+	while ((error = gmm_userfault_protect(live->userfault, span->hva, span_bytes(span))) ==
+		       -GMM_EAGAIN &&
+	       ++turns < PROTECT_TURNS)
+		sched_yield();
+	return stage2_error(error);
 }
 
 static int unprotect_pages(void *owner, const struct gmm_span *span)
@@ -313,14 +358,73 @@ static int map_pages(void *owner, const struct gmm_span *span, uint32_t access)
 	return stage2_error(error);
 }
 
+/* Where events are told, madvise() waits until this one was. Returns the entry; may have none. */
+static uint32_t own_change_begin(struct gmm_live_stage2 *live, const struct gmm_span *span)
+{
+	uint32_t i = 0;
+
+	if (!(abilities(live) & GMM_USERFAULT_EVENTS))
+		return GMM_LIVE_OWN_CHANGES;
+	pthread_mutex_lock(&live->own_lock);
+	while (i < GMM_LIVE_OWN_CHANGES && live->own[i].bytes)
+		i++;
+	if (i < GMM_LIVE_OWN_CHANGES) {
+		live->own[i].start = span->hva;
+		live->own[i].bytes = span_bytes(span);
+		live->own[i].untold = span_bytes(span);
+		live->own[i].ended = false;
+	}
+	pthread_mutex_unlock(&live->own_lock);
+	return i;
+}
+
+/* madvise() returns when its event has been read, which may be before who read it asks here. */
+static void own_change_end(struct gmm_live_stage2 *live, uint32_t own, bool told)
+{
+	if (own == GMM_LIVE_OWN_CHANGES)
+		return;
+	pthread_mutex_lock(&live->own_lock);
+	live->own[own].ended = true;
+	if (!told || !live->own[own].untold)
+		live->own[own].bytes = 0;
+	pthread_mutex_unlock(&live->own_lock);
+}
+
+bool gmm_live_stage2_is_own_change(struct gmm_live_stage2 *live, gmm_hva_t start, uint64_t bytes)
+{
+	bool found = false;
+	uint32_t i;
+
+	pthread_mutex_lock(&live->own_lock);
+	for (i = 0; i < GMM_LIVE_OWN_CHANGES && !found; i++) {
+		/* One event for each mapping of the kernel's. */
+		found = live->own[i].bytes && start >= live->own[i].start &&
+			bytes <= live->own[i].untold &&
+			start - live->own[i].start <= live->own[i].bytes - bytes;
+		if (!found)
+			continue;
+		live->own[i].untold -= bytes;
+		if (live->own[i].ended && !live->own[i].untold)
+			live->own[i].bytes = 0;
+	}
+	pthread_mutex_unlock(&live->own_lock);
+	return found;
+}
+
 static int unmap_pages(void *owner, const struct gmm_span *span)
 {
+	struct gmm_live_stage2 *live = owner;
+	uint32_t own;
+	int error;
+
 	if (is_host_only(span->memory_ops))
 		return 0;
 	if (!is_lazy(span->memory_ops) || !is_shared(span->memory_ops))
 		return -GMM_EOPNOTSUPP;
-	return madvise((void *)(uintptr_t)span->hva, span_bytes(span), MADV_DONTNEED) ? -GMM_EIO :
-											0;
+	own = own_change_begin(live, span);
+	error = madvise((void *)(uintptr_t)span->hva, span_bytes(span), MADV_DONTNEED);
+	own_change_end(live, own, !error);
+	return error ? -GMM_EIO : 0;
 }
 
 static int slot_change(void *owner, const struct gmm_slot_info *old,
@@ -347,12 +451,14 @@ int gmm_live_stage2_init(struct gmm_live_stage2 *live, struct gmm_userfault *use
 	};
 	if (abilities(live) & GMM_USERFAULT_CONTINUE_WP)
 		live->ops.flags |= GMM_STAGE2_MAPS_PROTECTED;
+	pthread_mutex_init(&live->own_lock, NULL);
 	return pthread_rwlock_init(&live->lock, NULL) ? -GMM_ENOMEM : 0;
 }
 
 void gmm_live_stage2_fini(struct gmm_live_stage2 *live)
 {
 	pthread_rwlock_destroy(&live->lock);
+	pthread_mutex_destroy(&live->own_lock);
 	free(live->ranges);
 	live->ranges = NULL;
 }

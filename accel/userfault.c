@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -270,6 +271,23 @@ int gmm_userfault_unregister(struct gmm_userfault *userfault, gmm_hva_t start, u
 	struct uffdio_range range = { .start = start, .len = bytes };
 
 	return ioctl(userfault->descriptor, UFFDIO_UNREGISTER, &range) ? error_of(errno) : 0;
+}
+
+/* Nothing is copied: there is nothing at the source's address, and that is looked at last. */
+bool gmm_userfault_is_registered(struct gmm_userfault *userfault, gmm_hva_t address)
+{
+	struct uffdio_copy request = {
+		.dst = address & ~(uint64_t)(PAGE_BYTES - 1),
+		.src = PAGE_BYTES / 2,
+		.len = PAGE_BYTES,
+	};
+
+	while (ioctl(userfault->descriptor, UFFDIO_COPY, &request)) {
+		if (errno != EAGAIN)
+			return errno != ENOENT && errno != EINVAL;
+		sched_yield();
+	}
+	return true;
 }
 
 enum fill_kind {

@@ -338,8 +338,9 @@ void kvm_vcpu_run(struct gmm_accel_vcpu *vcpu, struct gmm_accel_exit *exit)
 		if (error == EAGAIN)
 			continue;
 		if (error) {
-			error_exit(vcpu, exit, GMM_ACCEL_EXIT_ERROR, strerror(error),
-				   (uint64_t)error);
+			error_exit(vcpu, exit,
+				   error == EFAULT ? GMM_ACCEL_EXIT_MEMORY : GMM_ACCEL_EXIT_ERROR,
+				   strerror(error), (uint64_t)error);
 			return;
 		}
 		if (handle_exit(vcpu, exit))

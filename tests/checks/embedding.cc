@@ -16,6 +16,7 @@
 #include <guestmm/linux/live_stage2.h>
 #include <guestmm/linux/mapped_memory.h>
 #include <guestmm/linux/memory.h>
+#include <guestmm/linux/repair_service.h>
 #include <guestmm/linux/snapshot.h>
 #include <guestmm/linux/source.h>
 #include <guestmm/linux/userfault.h>

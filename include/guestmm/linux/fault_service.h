@@ -17,6 +17,7 @@ extern "C" {
 #endif
 
 struct gmm_fault_service;
+struct gmm_repair_service;
 
 /* What the numbers below are kept for. */
 enum gmm_fault_service_kind {
@@ -62,6 +63,8 @@ struct gmm_fault_service_config {
 	 * states; no change of mappings from here. NULL: it is only counted.
 	 */
 	void (*foreign)(void *opaque, const struct gmm_userfault_event *event);
+	/* Gets those events, and faults in the mappings that it watches (repair_service.h); or NULL. */
+	struct gmm_repair_service *repair;
 	void *opaque;
 
 	/*

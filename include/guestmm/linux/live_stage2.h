@@ -33,6 +33,8 @@ struct gmm_live_range {
 	gmm_gfn_t gfn;
 	uint32_t slot;
 	uint32_t modes; /* GMM_USERFAULT_MISSING, MINOR, WP it is registered for; 0: it is not */
+	void *memory;	/* of the slot */
+	const struct gmm_memory_ops *memory_ops;
 };
 
 /*

@@ -70,6 +70,12 @@ GMM_API int gmm_userfault_register(struct gmm_userfault *userfault, gmm_hva_t st
 GMM_API int gmm_userfault_unregister(struct gmm_userfault *userfault, gmm_hva_t start,
 				     uint64_t bytes);
 
+/*
+ * Whether the page at `address` is mapped and registered with a userfaultfd; asks the kernel. Sleeps
+ * while somebody else's change is being told, so not on the thread that reads events.
+ */
+GMM_API bool gmm_userfault_is_registered(struct gmm_userfault *userfault, gmm_hva_t address);
+
 #define GMM_USERFAULT_PROTECTED 1u /* the pages appear write-protected */
 #define GMM_USERFAULT_NO_WAKE 2u   /* leave the vCPUs that wait there asleep */
 

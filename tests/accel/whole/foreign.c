@@ -1,0 +1,453 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
+/*
+ * Somebody else frees, unmaps and moves guest memory (W9): on a real userfaultfd, with the fault
+ * service and the repair service. This thread is vCPU, device and foreigner in turn.
+ */
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <sched.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#include <cmocka.h>
+
+#include <guestmm/cache.h>
+#include <guestmm/evict.h>
+#include <guestmm/fault.h>
+#include <guestmm/linux/fault_service.h>
+#include <guestmm/linux/memory.h>
+#include <guestmm/linux/repair_service.h>
+#include <guestmm/linux/source.h>
+#include <guestmm/section.h>
+#include <guestmm/slot.h>
+
+#define PAGE 4096u
+#define PAGES 64u
+#define SEED 11u
+
+struct world {
+	struct gmm_userfault *userfault;
+	struct gmm_live_stage2 *live;
+	struct gmm_guest *guest;
+	struct gmm_source source;
+	struct gmm_memory *memory;
+	struct gmm_fault_service *faults;
+	struct gmm_repair_service *repair;
+	uint8_t *vcpu;
+	uint64_t lost;	       /* a bit for each frame told; atomic */
+	uint64_t not_restored; /* likewise, of pages */
+	uint32_t failed;       /* atomic */
+	int error;	       /* of what was not restored */
+};
+
+static void on_lost(void *opaque, gmm_gfn_t gfn, uint64_t count)
+{
+	struct world *world = opaque;
+
+	while (count--)
+		__atomic_fetch_or(&world->lost, 1ull << (gfn + count), __ATOMIC_RELAXED);
+}
+
+static void on_not_restored(void *opaque, gmm_gfn_t gfn, uint64_t count, int error)
+{
+	struct world *world = opaque;
+
+	world->error = error;
+	while (count--)
+		__atomic_fetch_or(&world->not_restored, 1ull << (gfn + count), __ATOMIC_RELAXED);
+}
+
+static void on_failed(void *opaque, gmm_hva_t hva, uint32_t access, int error)
+{
+	struct world *world = opaque;
+
+	print_message("a fault failed: %d\n", error);
+	__atomic_fetch_add(&world->failed, 1, __ATOMIC_RELAXED);
+}
+
+static void start_services(struct world *world)
+{
+	struct gmm_repair_service_config repair = {
+		.guest = world->guest,
+		.userfault = world->userfault,
+		.live = world->live,
+		.not_restored = on_not_restored,
+		.opaque = world,
+	};
+	struct gmm_fault_service_config faults = {
+		.guest = world->guest,
+		.userfault = world->userfault,
+		.failed = on_failed,
+		.opaque = world,
+	};
+
+	assert_int_equal(gmm_repair_service_start(&repair, &world->repair), 0);
+	faults.repair = world->repair;
+	assert_int_equal(gmm_fault_service_start(&faults, &world->faults), 0);
+}
+
+static void setup(struct world *world, enum gmm_memory_kind kind)
+{
+	struct gmm_guest_config guest = { .lost = on_lost, .lost_opaque = world };
+	struct gmm_memory_config memory = { .kind = kind, .page_count = PAGES, .page_shift = 12 };
+	struct gmm_slot_config slot = { .count = PAGES };
+	char text[GMM_USERFAULT_TEXT_BYTES] = "";
+
+	memset(world, 0, sizeof(*world));
+	if (gmm_userfault_open(GMM_USERFAULT_SHARED | GMM_USERFAULT_SHARED_WP |
+				       GMM_USERFAULT_PRIVATE_WP | GMM_USERFAULT_EVENTS,
+			       0, &world->userfault, text)) {
+		print_message("%s\n", text);
+		skip();
+	}
+	assert_int_equal(gmm_live_stage2_create(world->userfault, &world->live), 0);
+	guest.stage2_ops = gmm_live_stage2_ops(world->live);
+	guest.stage2_owner = world->live;
+	assert_int_equal(gmm_guest_create(&guest, &world->guest), 0);
+	assert_int_equal(
+		gmm_source_open_generated(&world->source, SEED, PAGES, 12, text, sizeof(text)), 0);
+	memory.source = world->source;
+	if (gmm_memory_create(&memory, &world->memory, text, sizeof(text)))
+		fail_msg("%s", text);
+	world->vcpu = gmm_memory_vcpu_address(world->memory);
+	slot.hva = (uintptr_t)world->vcpu;
+	slot.memory = world->memory;
+	slot.memory_ops = gmm_memory_ops_of(world->memory);
+	assert_int_equal(gmm_slot_add(world->guest, &slot), 0);
+	gmm_memory_attach_userfault(world->memory, gmm_userfault_descriptor(world->userfault));
+	start_services(world);
+}
+
+static void teardown(struct world *world)
+{
+	assert_int_equal(__atomic_load_n(&world->failed, __ATOMIC_RELAXED), 0);
+	gmm_fault_service_stop(world->faults);
+	gmm_repair_service_stop(world->repair);
+	assert_int_equal(gmm_slot_remove(world->guest, 0), 0);
+	gmm_memory_attach_userfault(world->memory, -1);
+	assert_int_equal(gmm_guest_destroy(world->guest), 0);
+	gmm_memory_close(world->memory);
+	gmm_live_stage2_destroy(world->live);
+	gmm_userfault_close(world->userfault);
+	gmm_source_close(&world->source);
+}
+
+static volatile uint8_t *at(struct world *world, uint32_t page)
+{
+	return world->vcpu + page * PAGE;
+}
+
+static void assert_as_in_source(struct world *world, uint32_t page)
+{
+	uint8_t wanted[PAGE];
+
+	assert_int_equal(world->source.ops->read(world->source.source, page, 1, wanted), 0);
+	assert_memory_equal((const void *)at(world, page), wanted, PAGE);
+}
+
+static void assert_zero(struct world *world, uint32_t page)
+{
+	uint32_t i;
+
+	for (i = 0; i < PAGE; i++)
+		assert_int_equal(at(world, page)[i], 0);
+}
+
+/* vCPUs write the first four of eight pages from `first` on and read the others. */
+static void use(struct world *world, uint32_t first)
+{
+	uint32_t i;
+
+	for (i = first; i < first + 4; i++)
+		*at(world, i) = (uint8_t)(100 + i);
+	for (; i < first + 8; i++)
+		assert_as_in_source(world, i);
+}
+
+static struct gmm_repair_service_statistics statistics_of(struct world *world)
+{
+	struct gmm_repair_service_statistics statistics;
+
+	gmm_repair_service_statistics(world->repair, &statistics);
+	return statistics;
+}
+
+/* The events of so many changes were told, and everything that follows from them is done. */
+static void settle(struct world *world, uint64_t events)
+{
+	struct gmm_repair_service_statistics statistics;
+
+	do {
+		sched_yield();
+		statistics = statistics_of(world);
+	} while (statistics.removed + statistics.unmapped + statistics.moved < events);
+	gmm_repair_service_wait(world->repair);
+}
+
+static void assert_pages(struct world *world, uint64_t repaired, uint64_t lost, uint64_t told)
+{
+	struct gmm_guest_counters counters;
+
+	gmm_guest_counters(world->guest, &counters);
+	assert_int_equal(counters.pages_repaired, repaired);
+	assert_int_equal(counters.pages_lost, lost);
+	assert_int_equal(__atomic_load_n(&world->lost, __ATOMIC_RELAXED), told);
+}
+
+static void test_dontneed_of_shared_memory_loses_nothing(void **state)
+{
+	struct world world;
+	uint32_t i;
+
+	setup(&world, GMM_MEMORY_KIND_MEMFD);
+	use(&world, 0);
+	assert_int_equal(madvise(world.vcpu, PAGES * PAGE, MADV_DONTNEED), 0);
+	for (i = 0; i < 4; i++)
+		assert_int_equal(*at(&world, i), 100 + i);
+	settle(&world, 1);
+	for (i = 4; i < 8; i++)
+		assert_as_in_source(&world, i);
+	*at(&world, 5) = 1;
+	assert_pages(&world, 0, 0, 0);
+	teardown(&world);
+}
+
+static void test_removed_pages_are_repaired_or_reported(void **state)
+{
+	struct world world;
+	uint32_t i;
+
+	setup(&world, GMM_MEMORY_KIND_MEMFD);
+	use(&world, 0);
+	assert_int_equal(madvise(world.vcpu + 2 * PAGE, 4 * PAGE, MADV_REMOVE), 0);
+	settle(&world, 1);
+	assert_pages(&world, 2, 2, 0xc);
+	assert_int_equal(gmm_resident_pages(world.guest), 4);
+	assert_int_equal(*at(&world, 1), 101);
+	assert_zero(&world, 2);
+	assert_zero(&world, 3);
+	for (i = 4; i < 8; i++)
+		assert_as_in_source(&world, i);
+	assert_int_equal(statistics_of(&world).removed, 1);
+	teardown(&world);
+}
+
+/* The last page that was touched may still be the fault service's, and is left then. */
+static void evict(struct world *world, gmm_gfn_t gfn, uint64_t count, int64_t wanted)
+{
+	int64_t evicted;
+
+	do {
+		evicted = gmm_evict(world->guest, gfn, count, 0);
+		assert_true(evicted >= 0);
+		wanted -= evicted;
+	} while (wanted > 0);
+	assert_int_equal(wanted, 0);
+}
+
+/* No event tells of it: whoever meets the hole does. */
+static void punch(struct world *world, uint32_t page, uint32_t count)
+{
+	assert_int_equal(fallocate(gmm_memory_fd(world->memory),
+				   FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, page * PAGE,
+				   count * PAGE),
+			 0);
+}
+
+static void test_a_punched_page_is_found_by_who_touches_it(void **state)
+{
+	struct world world;
+
+	setup(&world, GMM_MEMORY_KIND_MEMFD);
+	use(&world, 0);
+	punch(&world, 0, 8);
+	assert_zero(&world, 0);		/* read */
+	*at(&world, 1) = 7;		/* written */
+	assert_as_in_source(&world, 4); /* clean, read */
+	*at(&world, 5) = 7;		/* clean, written */
+	assert_int_equal(at(&world, 1)[1], 0);
+	assert_pages(&world, 2, 2, 0x3);
+	/* An eviction must not take zeros for the contents of the others. */
+	evict(&world, 0, PAGES, 8);
+	assert_pages(&world, 2, 4, 0xf);
+	assert_zero(&world, 3);
+	assert_int_equal(*at(&world, 1), 7);
+	assert_as_in_source(&world, 6);
+	teardown(&world);
+}
+
+static void test_a_hole_under_a_cache_is_found(void **state)
+{
+	volatile uint8_t *pointer;
+	struct gmm_reader *reader;
+	struct gmm_cache *cache;
+	struct world world;
+
+	setup(&world, GMM_MEMORY_KIND_MEMFD);
+	assert_int_equal(gmm_repair_service_watch(
+				 world.repair, (uintptr_t)gmm_memory_engine_address(world.memory),
+				 PAGES * PAGE, (uintptr_t)world.vcpu),
+			 0);
+	assert_int_equal(gmm_reader_register(world.guest, &reader), 0);
+	assert_int_equal(gmm_cache_create(world.guest, &cache), 0);
+	assert_int_equal(gmm_cache_activate(cache, 0, 4 * PAGE, GMM_CACHE_HOST | GMM_CACHE_WRITE),
+			 0);
+	gmm_section_enter(reader);
+	pointer = gmm_cache_pointer(cache, 0, 4 * PAGE);
+	assert_non_null(pointer);
+	pointer[PAGE] = 1;
+	punch(&world, 0, 4);
+	assert_int_equal(pointer[PAGE], 0);
+	pointer[2 * PAGE] = 2;
+	assert_int_equal(pointer[2 * PAGE + 1], 0);
+	gmm_cache_mark_dirty(cache, 2 * PAGE, 1);
+	gmm_section_exit(reader);
+	assert_pages(&world, 0, 2, 0x6);
+	assert_int_equal(statistics_of(&world).touched, 2);
+	/* What the device wrote into it afterwards is not lost. */
+	evict(&world, 2, 1, 1);
+	assert_int_equal(*at(&world, 2), 2);
+	assert_int_equal(gmm_cache_destroy(cache), 0);
+	gmm_reader_unregister(reader);
+	gmm_repair_service_unwatch(world.repair,
+				   (uintptr_t)gmm_memory_engine_address(world.memory));
+	teardown(&world);
+}
+
+static void test_unmapped_memory_is_mapped_again(void **state)
+{
+	struct world world;
+	uint32_t i;
+
+	setup(&world, GMM_MEMORY_KIND_MEMFD);
+	use(&world, 0);
+	assert_int_equal(munmap(world.vcpu + 2 * PAGE, 4 * PAGE), 0);
+	settle(&world, 1);
+	for (i = 0; i < 4; i++)
+		assert_int_equal(*at(&world, i), 100 + i);
+	for (i = 4; i < 8; i++)
+		assert_as_in_source(&world, i);
+	assert_int_equal(statistics_of(&world).restored, 4);
+	assert_int_equal(statistics_of(&world).not_restored, 0);
+	assert_pages(&world, 0, 0, 0);
+	/* It is registered as before: absent pages are filled, writes are seen. */
+	evict(&world, 0, PAGES, 8);
+	assert_int_equal(*at(&world, 3), 103);
+	*at(&world, 4) = 1;
+	evict(&world, 0, PAGES, 2);
+	assert_int_equal(*at(&world, 4), 1);
+	teardown(&world);
+}
+
+static void test_moved_memory_is_mapped_again_where_it_was(void **state)
+{
+	struct world world;
+	uint8_t *moved;
+
+	setup(&world, GMM_MEMORY_KIND_MEMFD);
+	use(&world, 0);
+	moved = mmap(NULL, 4 * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	assert_ptr_equal(mremap(world.vcpu, 4 * PAGE, 4 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED,
+				moved),
+			 moved);
+	/* Kernels tell of the place that was left, too, as of unmapped memory. */
+	settle(&world, 1);
+	assert_int_equal(statistics_of(&world).moved, 1);
+	assert_int_equal(statistics_of(&world).restored, 4);
+	assert_int_equal(*at(&world, 1), 101);
+	assert_false(gmm_userfault_is_registered(world.userfault, (uintptr_t)moved));
+	assert_int_equal(moved[PAGE], 101);
+	assert_int_equal(munmap(moved, 4 * PAGE), 0);
+	assert_pages(&world, 0, 0, 0);
+	teardown(&world);
+}
+
+static void test_a_strangers_mapping_stays(void **state)
+{
+	struct world world;
+	uint8_t *stranger;
+	uint32_t i;
+
+	setup(&world, GMM_MEMORY_KIND_MEMFD);
+	use(&world, 0);
+	stranger = mmap(world.vcpu + 2 * PAGE, PAGE, PROT_READ | PROT_WRITE,
+			MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+	assert_ptr_equal(stranger, world.vcpu + 2 * PAGE);
+	stranger[0] = 42;
+	settle(&world, 1);
+	assert_int_equal(world.not_restored, 1u << 2);
+	assert_int_equal(world.error, -GMM_EEXIST);
+	assert_int_equal(stranger[0], 42);
+	/* He goes, and what he leaves is a hole that nobody tells of; a neighbour's event is. */
+	assert_int_equal(munmap(stranger, PAGE), 0);
+	assert_int_equal(munmap(world.vcpu, 4 * PAGE), 0);
+	settle(&world, 2);
+	for (i = 0; i < 4; i++)
+		assert_int_equal(*at(&world, i), 100 + i);
+	assert_pages(&world, 0, 0, 0);
+	teardown(&world);
+}
+
+static void test_private_memory_loses_what_is_freed(void **state)
+{
+	struct world world;
+	uint32_t i;
+
+	setup(&world, GMM_MEMORY_KIND_ANONYMOUS);
+	use(&world, 0);
+	use(&world, 8);
+	assert_int_equal(madvise(world.vcpu, 8 * PAGE, MADV_DONTNEED), 0);
+	settle(&world, 1);
+	assert_pages(&world, 4, 4, 0xf);
+	assert_int_equal(munmap(world.vcpu + 8 * PAGE, 8 * PAGE), 0);
+	settle(&world, 2);
+	assert_pages(&world, 8, 8, 0xf0f);
+	for (i = 0; i < 16; i++) {
+		if (i % 8 < 4)
+			assert_zero(&world, i);
+		else
+			assert_as_in_source(&world, i);
+		*at(&world, i) = 5;
+	}
+	/* Its own discards are told as events, too, and are no change of others. */
+	evict(&world, 0, PAGES, 16);
+	for (i = 0; i < 16; i++)
+		assert_int_equal(*at(&world, i), 5);
+	gmm_repair_service_wait(world.repair);
+	assert_pages(&world, 8, 8, 0xf0f);
+	teardown(&world);
+}
+
+static void test_own_aging_is_nobody_elses_change(void **state)
+{
+	struct world world;
+
+	setup(&world, GMM_MEMORY_KIND_MEMFD);
+	use(&world, 0);
+	assert_int_equal(gmm_age(world.guest, 0, PAGES, 0, NULL), 8);
+	while (gmm_age(world.guest, 0, PAGES, 0, NULL))
+		sched_yield();
+	assert_int_equal(*at(&world, 1), 101);
+	assert_int_equal(statistics_of(&world).removed, 0);
+	teardown(&world);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_dontneed_of_shared_memory_loses_nothing),
+		cmocka_unit_test(test_removed_pages_are_repaired_or_reported),
+		cmocka_unit_test(test_a_punched_page_is_found_by_who_touches_it),
+		cmocka_unit_test(test_a_hole_under_a_cache_is_found),
+		cmocka_unit_test(test_unmapped_memory_is_mapped_again),
+		cmocka_unit_test(test_moved_memory_is_mapped_again_where_it_was),
+		cmocka_unit_test(test_a_strangers_mapping_stays),
+		cmocka_unit_test(test_private_memory_loses_what_is_freed),
+		cmocka_unit_test(test_own_aging_is_nobody_elses_change),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
