@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
 #include "live_stage2_impl.h"
 
+#include <errno.h>
 #include <sched.h>
 #include <stdlib.h>
 #include <string.h>
@@ -148,6 +149,17 @@ static int find_slot(const struct gmm_live_stage2 *live, const struct gmm_slot_i
 	return -1;
 }
 
+/* With somebody else's mapping in it the range is refused as a whole (W9). */
+static void unregister_range(struct gmm_live_stage2 *live, gmm_hva_t hva, uint64_t bytes)
+{
+	uint64_t page_bytes = 1ull << PAGE_SHIFT, done;
+
+	if (!gmm_userfault_unregister(live->userfault, hva, bytes))
+		return;
+	for (done = 0; done < bytes; done += page_bytes)
+		gmm_userfault_unregister(live->userfault, hva + done, page_bytes);
+}
+
 /* Brings the registration from what `old` (or NULL) needs to what `now` (or NULL) needs. */
 static int change_registration(struct gmm_live_stage2 *live, const struct gmm_live_range *old,
 			       const struct gmm_live_range *now)
@@ -169,10 +181,9 @@ static int change_registration(struct gmm_live_stage2 *live, const struct gmm_li
 	if (old && old->modes) {
 		if (!now || !now->modes || old->hva >= now->hva + now->bytes ||
 		    now->hva >= old->hva + old->bytes) {
-			gmm_userfault_unregister(live->userfault, old->hva, old->bytes);
+			unregister_range(live, old->hva, old->bytes);
 		} else if (old->hva == now->hva && old->bytes > now->bytes) {
-			gmm_userfault_unregister(live->userfault, now->hva + now->bytes,
-						 old->bytes - now->bytes);
+			unregister_range(live, now->hva + now->bytes, old->bytes - now->bytes);
 		}
 	}
 	return 0;
@@ -300,22 +311,38 @@ static void wake_pages(void *owner, const struct gmm_span *span)
 		gmm_userfault_wake(live->userfault, span->hva, span_bytes(span));
 }
 
+static int protect_range(struct gmm_live_stage2 *live, gmm_hva_t hva, uint64_t bytes)
+{
+	uint32_t turns = 0;
+	int error;
+
+	/* Somebody else's change of a mapping is being told: whoever reads events ends that soon. */
+	while ((error = gmm_userfault_protect(live->userfault, hva, bytes)) == -GMM_EAGAIN &&
+	       ++turns < PROTECT_TURNS)
+		sched_yield();
+	return error;
+}
+
 static int protect_pages(void *owner, const struct gmm_span *span)
 {
 	struct gmm_live_stage2 *live = owner;
-	uint32_t turns = 0;
+	uint64_t page_bytes = 1ull << PAGE_SHIFT, done;
 	int error;
 
 	if (is_host_only(span->memory_ops))
 		return 0;
 	if (!can_protect(live, span))
 		return -GMM_EOPNOTSUPP;
-	/* Somebody else's change of a mapping is being told: whoever reads events ends that soon. */
-	while ((error = gmm_userfault_protect(live->userfault, span->hva, span_bytes(span))) ==
-		       -GMM_EAGAIN &&
-	       ++turns < PROTECT_TURNS)
-		sched_yield();
-	return stage2_error(error);
+	error = protect_range(live, span->hva, span_bytes(span));
+	if (error != -GMM_ENOENT)
+		return stage2_error(error);
+	/* Nobody writes what somebody else has unmapped (W9); the rest is protected. */
+	for (done = 0; done < span_bytes(span); done += page_bytes) {
+		error = protect_range(live, span->hva + done, page_bytes);
+		if (error && error != -GMM_ENOENT)
+			return stage2_error(error);
+	}
+	return 0;
 }
 
 static int unprotect_pages(void *owner, const struct gmm_span *span)
@@ -422,9 +449,10 @@ static int unmap_pages(void *owner, const struct gmm_span *span)
 	if (!is_lazy(span->memory_ops) || !is_shared(span->memory_ops))
 		return -GMM_EOPNOTSUPP;
 	own = own_change_begin(live, span);
-	error = madvise((void *)(uintptr_t)span->hva, span_bytes(span), MADV_DONTNEED);
+	error = madvise((void *)(uintptr_t)span->hva, span_bytes(span), MADV_DONTNEED) ? errno : 0;
 	own_change_end(live, own, !error);
-	return error ? -GMM_EIO : 0;
+	/* Somebody else has unmapped a part of it (W9); the rest was dropped. */
+	return error && error != ENOMEM ? -GMM_EIO : 0;
 }
 
 static int slot_change(void *owner, const struct gmm_slot_info *old,

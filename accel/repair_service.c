@@ -296,6 +296,7 @@ static bool work(struct gmm_repair_service *service)
 		do_event(service, &event);
 	pthread_mutex_lock(&service->lock);
 	service->working = false;
+	pthread_cond_broadcast(&service->changed);
 	return true;
 }
 
@@ -414,6 +415,24 @@ void gmm_repair_service_stop(struct gmm_repair_service *service)
 	pthread_cond_destroy(&service->changed);
 	pthread_mutex_destroy(&service->lock);
 	free(service);
+}
+
+static bool has_new(const struct gmm_repair_service *service)
+{
+	uint32_t i;
+
+	for (i = 0; i < service->count; i++)
+		if (!service->jobs[i].looks)
+			return true;
+	return service->missed || service->working;
+}
+
+void gmm_repair_service_catch_up(struct gmm_repair_service *service)
+{
+	pthread_mutex_lock(&service->lock);
+	while (has_new(service))
+		pthread_cond_wait(&service->changed, &service->lock);
+	pthread_mutex_unlock(&service->lock);
 }
 
 void gmm_repair_service_wait(struct gmm_repair_service *service)

@@ -66,9 +66,12 @@ static int process_slot_change(void *owner, const struct gmm_slot_info *old,
 	return gmm_live_stage2_slot_change(&accel->live, old, now);
 }
 
+/* Far below where the kernel looks first: what somebody else unmaps of it stays free (W9). */
+#define WINDOW_HINT ((void *)(uintptr_t)((uint64_t)48 << 40))
+
 static char *reserve_window(uint64_t bytes)
 {
-	char *start = mmap(NULL, bytes + WINDOW_UNIT, PROT_NONE,
+	char *start = mmap(WINDOW_HINT, bytes + WINDOW_UNIT, PROT_NONE,
 			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	uint64_t before;
 

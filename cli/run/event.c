@@ -8,7 +8,8 @@
 
 /* In the order in which they are created and printed. */
 static const struct run_event_ops *const kinds[RUN_EVENTS_MOST + 1] = {
-	&run_event_secret, &run_event_devices, &run_event_areas, &run_event_io, NULL,
+	&run_event_secret, &run_event_devices, &run_event_areas,
+	&run_event_io,	   &run_event_foreign, NULL,
 };
 
 /* Slot ids of events begin above those of enum run_slot. */
@@ -247,6 +248,13 @@ void run_events_print(const struct run *run)
 void run_event_happened(struct run_event *event)
 {
 	run_count(&event->happened, 1);
+}
+
+bool run_events_want(const struct run *run, const char *name)
+{
+	int kind = find_kind(name, strlen(name));
+
+	return kind >= 0 && run->options.events.on & 1u << kind;
 }
 
 struct run_event *run_event_find(struct run *run, const char *name)

@@ -58,6 +58,7 @@ struct run_event_ops {
 	bool (*mmio)(struct run_event *event, uint32_t vcpu, const struct gmm_accel_exit *exit);
 };
 
+extern const struct run_event_ops run_event_foreign;
 extern const struct run_event_ops run_event_secret;
 /* The rows of event.c. */
 extern const struct run_event_ops run_event_areas, run_event_devices, run_event_io;
@@ -102,6 +103,10 @@ void run_events_verify(struct run *run);
 void run_events_collect(struct run *run, struct run_results *results);
 void run_events_destroy(struct run *run);
 
+/* Whether that event was chosen, before it is known whether this run can have it. */
+bool run_events_want(const struct run *run, const char *name);
+/* gmm_guest_config.lost: pages that somebody else took away. */
+void run_event_foreign_lost(struct run *run, gmm_gfn_t gfn, uint64_t count);
 /* Whether an event expected it. */
 bool run_events_mmio(struct run *run, uint32_t vcpu, const struct gmm_accel_exit *exit);
 /* One line: what is on, and what is not with the reason. */

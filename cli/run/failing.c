@@ -87,6 +87,22 @@ static int fail_read(void *opaque, uint64_t page, bool resident, enum gmm_page_o
 	return error ? error : failing->ops->read(failing->memory, page, resident, origin, buffer);
 }
 
+static int pass_lost(void *opaque, uint64_t page, uint32_t count, uint64_t *gone)
+{
+	struct run_failing *failing = opaque;
+
+	return failing->ops->lost(failing->memory, page, count, gone);
+}
+
+static int pass_restore(void *opaque, gmm_hva_t hva, uint64_t bytes,
+			int (*ready)(void *opaque, gmm_hva_t hva, uint64_t bytes),
+			void *ready_opaque)
+{
+	struct run_failing *failing = opaque;
+
+	return failing->ops->restore(failing->memory, hva, bytes, ready, ready_opaque);
+}
+
 static int pass_descriptor(void *opaque)
 {
 	struct run_failing *failing = opaque;
@@ -115,6 +131,8 @@ void run_failing_wrap(struct run *run, const struct gmm_memory_ops **ops, void *
 		.discard = (*ops)->discard ? fail_discard : NULL,
 		.read = (*ops)->read ? fail_read : NULL,
 		.descriptor = (*ops)->descriptor ? pass_descriptor : NULL,
+		.lost = (*ops)->lost ? pass_lost : NULL,
+		.restore = (*ops)->restore ? pass_restore : NULL,
 	};
 	*ops = &failing->failing_ops;
 	*memory = failing;

@@ -104,6 +104,7 @@ int run_faults_start(struct run *run)
 		.userfault = run->userfault,
 		.threads = run->options.vcpus > MANY_VCPUS && !run->engine_rings ? 2 : 1,
 		.busy_threads = run->options.vcpus + 1,
+		.repair = run->repair,
 		.serve = serve,
 		.failed = failed,
 		.opaque = run,

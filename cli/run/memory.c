@@ -2,8 +2,26 @@
 #include "memory.h"
 
 #include <string.h>
+#include <sys/mman.h>
 
 #include "run.h"
+
+/*
+ * What a foreigner unmaps must not be the next best place for an mmap() of this process: the kernel
+ * looks from above, and this is far below. NULL: it is somewhere.
+ */
+static void *reserve_below(const struct run *run, const struct gmm_memory_config *config,
+			   uint64_t gpa, uint64_t bytes)
+{
+	void *hint = (void *)(uintptr_t)(((uint64_t)32 << 40) + gpa);
+	void *place;
+
+	if (config->kind != GMM_MEMORY_KIND_MEMFD || sizeof(void *) < 8 ||
+	    !run_events_want(run, run_event_foreign.name))
+		return NULL;
+	place = mmap(hint, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	return place == MAP_FAILED ? NULL : place;
+}
 
 int run_memory_create(struct run *run, struct run_memory *memory,
 		      const struct gmm_memory_config *wanted, uint64_t gpa)
@@ -16,6 +34,9 @@ int run_memory_create(struct run *run, struct run_memory *memory,
 	memory->gpa = gpa;
 	memory->bytes = config.page_count << config.page_shift;
 	config.vcpu_address = run->ops->vcpu_address(run->accel, gpa, memory->bytes);
+	if (!config.vcpu_address)
+		config.vcpu_address = memory->reserved =
+			reserve_below(run, &config, gpa, memory->bytes);
 	error = gmm_memory_create(&config, &memory->memory, text, sizeof(text));
 	if (error) {
 		memory->memory = NULL;
@@ -66,4 +87,7 @@ void run_memory_destroy(struct run_memory *memory)
 {
 	gmm_memory_close(memory->memory);
 	memory->memory = NULL;
+	if (memory->reserved)
+		munmap(memory->reserved, memory->bytes);
+	memory->reserved = NULL;
 }

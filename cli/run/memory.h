@@ -14,7 +14,8 @@ struct run_memory {
 	struct gmm_memory *memory; /* NULL: there is none */
 	uint64_t gpa;
 	uint64_t bytes;
-	void *hva; /* where vCPUs' accesses arrive */
+	void *hva;	/* where vCPUs' accesses arrive */
+	void *reserved; /* addresses for it, or NULL */
 	bool has_slot;
 	uint32_t slot;
 };

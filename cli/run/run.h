@@ -84,6 +84,7 @@ struct run_vcpu {
 	/* Atomic; written by its thread. */
 	uint64_t entries;
 	uint64_t exits_kicked;
+	uint64_t exits_memory; /* on memory that somebody else unmapped */
 	uint64_t exits_other;
 	uint64_t parked; /* it has left the guest for good */
 	/* Atomic; written by who serves faults. */
@@ -129,7 +130,8 @@ struct run {
 	struct gmm_program program;
 	struct run_program_view view;
 	struct gmm_fault_service *faults;
-	bool engine_rings; /* dirty rings of the engine: the accelerator has none */
+	struct gmm_repair_service *repair; /* of an event, or NULL */
+	bool engine_rings;		   /* dirty rings of the engine: the accelerator has none */
 	struct run_vcpu *vcpus;
 	uint32_t vcpu_count; /* created */
 	struct run_frames *frames;

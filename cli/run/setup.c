@@ -98,6 +98,9 @@ static int open_userfault(struct run *run, const struct gmm_accel_ops *ops,
 		required = GMM_USERFAULT_PRIVATE_WP;
 	if (ops == &gmm_accel_kvm)
 		required |= GMM_USERFAULT_KERNEL;
+	if (run->options.memory_kind == GMM_MEMORY_KIND_MEMFD &&
+	    run_events_want(run, run_event_foreign.name))
+		wanted |= GMM_USERFAULT_EVENTS;
 	return gmm_userfault_open(required, wanted, &run->userfault, text);
 }
 
@@ -130,6 +133,11 @@ static gmm_gpa_t above(gmm_gpa_t end)
 	return (end + unit - 1) / unit * unit;
 }
 
+static void pages_lost(void *opaque, gmm_gfn_t gfn, uint64_t count)
+{
+	run_event_foreign_lost(opaque, gfn, count);
+}
+
 static int create_guest(struct run *run)
 {
 	struct gmm_guest_config config = {
@@ -138,6 +146,8 @@ static int create_guest(struct run *run)
 		.leave_out = run->options.leave_out,
 		.log = run_log_keep,
 		.log_opaque = &run->log,
+		.lost = pages_lost,
+		.lost_opaque = run,
 	};
 	int error;
 

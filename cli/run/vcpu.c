@@ -9,6 +9,7 @@
 
 #define RING_ENTRIES 4096u
 #define REPORTS_PAUSE_NS 200000u
+#define MEMORY_PAUSE_NS 50000u
 
 static _Thread_local uint64_t kicked_here;
 
@@ -104,6 +105,12 @@ static bool handle_exit(struct run_vcpu *vcpu, const struct gmm_accel_exit *exit
 {
 	if (exit->kind == GMM_ACCEL_EXIT_KICKED) {
 		run_count(&vcpu->exits_kicked, 1);
+		return true;
+	}
+	if (exit->kind == GMM_ACCEL_EXIT_MEMORY && vcpu->run->repair) {
+		/* Without an end it is a vCPU that makes no step. */
+		run_count(&vcpu->exits_memory, 1);
+		run_pause(vcpu->run, run_phase(vcpu->run), MEMORY_PAUSE_NS);
 		return true;
 	}
 	run_count(&vcpu->exits_other, 1);

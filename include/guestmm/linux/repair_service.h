@@ -76,6 +76,8 @@ GMM_API void gmm_repair_service_event(struct gmm_repair_service *service,
  */
 GMM_API int gmm_repair_service_touched(struct gmm_repair_service *service, gmm_hva_t address);
 
+/* Sleeps until all events taken so far have been looked at once. */
+GMM_API void gmm_repair_service_catch_up(struct gmm_repair_service *service);
 /* Sleeps until all events taken so far have been looked at for the last time. */
 GMM_API void gmm_repair_service_wait(struct gmm_repair_service *service);
 /* Any thread. */

@@ -222,7 +222,7 @@ static void assert_kvm_cannot_take(struct kind_guest *guest)
 	slot.hva = (uintptr_t)mapping;
 	assert_int_equal(guest->stage2.ops->slot_change(guest->stage2.owner, &none, &slot), 0);
 	assert_false(kind_guest_run(guest, 1));
-	assert_int_equal(guest->exit.kind, GMM_ACCEL_EXIT_ERROR);
+	assert_int_equal(guest->exit.kind, GMM_ACCEL_EXIT_MEMORY);
 	assert_non_null(strstr(guest->exit.text, strerror(EFAULT)));
 	assert_int_equal(guest->stage2.ops->slot_change(guest->stage2.owner, &slot, &none), 0);
 	munmap(mapping, BYTES);
