@@ -144,6 +144,22 @@ static void a_fault_on_a_page_that_is_gone_is_served(void)
 	}
 }
 
+/* Who serves the fault is not told that there was no page; the owner of the second stage finds out. */
+static void a_write_to_a_clean_page_that_is_gone_loses_nothing(void)
+{
+	struct model model;
+	uint64_t word;
+
+	begin(&model, MODEL_OWNER);
+	gmm_must(model_guest_read(&model, PAGE, &word));
+	gmm_equal(gmm_age(model.guest, 0, MODEL_PAGES, 0, NULL), 1);
+	model_take_page(&model, PAGE);
+	gmm_equal(gmm_fault_serve(model.guest, PAGE, GMM_ACCESS_READ | GMM_ACCESS_WRITE), 0);
+	expect_counts(&model, 1, 0);
+	expect_word(&model, PAGE, model_word(PAGE));
+	model_fini(&model);
+}
+
 static void what_is_read_of_a_page_that_is_gone_is_not_taken_for_its_contents(void)
 {
 	uint64_t contents[MODEL_PAGE_BYTES / 8];
@@ -320,6 +336,7 @@ static void memory_that_cannot_say_is_only_invalidated(void)
 const struct gmm_test_case gmm_test_cases[] = {
 	CASE(clean_pages_are_repaired_and_changed_ones_reported),
 	CASE(a_fault_on_a_page_that_is_gone_is_served),
+	CASE(a_write_to_a_clean_page_that_is_gone_loses_nothing),
 	CASE(what_is_read_of_a_page_that_is_gone_is_not_taken_for_its_contents),
 	CASE(caches_of_the_range_are_not_valid_afterwards),
 	CASE(a_touched_page_is_made_resident_beside_its_section),

@@ -82,6 +82,33 @@ static void who_meets_a_repair_finds_the_page_lost_once(void)
 	}
 }
 
+/* Who protects a page does not ask for it: a repair that passed it over would leave it unreported. */
+static void a_repair_waits_for_pages_that_somebody_changes(void)
+{
+	struct race harvester = { 0 }, repairer = { 0 };
+	struct gmm_guest_counters counters;
+	struct gmm_gate gate;
+	struct model model;
+
+	model_init(&model, MODEL_LAZY | MODEL_OWNER | MODEL_LOG_DIRTY);
+	harvester.model = repairer.model = &model;
+	gmm_must(model_guest_write(&model, PAGE, 7));
+	gmm_gate_init(&gate, 1);
+	model.memory.gates[MODEL_LIVE_PROTECT] = &gate;
+	race_start(&harvester, harvest);
+	gmm_gate_wait_held(&gate);
+	model_take_page(&model, PAGE);
+	race_start(&repairer, repair);
+	race_give_way(&repairer);
+	gmm_ok(!race_is_done(&repairer));
+	gmm_gate_open(&gate);
+	gmm_equal(race_join(&repairer), 0);
+	gmm_ok(race_join(&harvester) >= 0);
+	gmm_guest_counters(model.guest, &counters);
+	gmm_equal(counters.pages_lost, 1);
+	model_fini(&model);
+}
+
 struct user {
 	struct race race;
 	uint32_t page;
@@ -162,6 +189,7 @@ static void whatever_is_taken_nothing_is_silently_wrong(void)
 
 const struct gmm_test_case gmm_test_cases[] = {
 	CASE(who_meets_a_repair_finds_the_page_lost_once),
+	CASE(a_repair_waits_for_pages_that_somebody_changes),
 	CASE(whatever_is_taken_nothing_is_silently_wrong),
 	{ NULL, NULL },
 };
