@@ -397,6 +397,7 @@ static void *thread(void *opaque)
 		return NULL;
 	while (run_phase(run) < RUN_QUIET && !run_abandoned(run)) {
 		change(event);
+		run_event_happened(event);
 		run_pause(run, run_phase(run), FOREIGN_PAUSE_NS);
 		/* What is unmapped is mapped again before more is: the holes stay small. */
 		gmm_repair_service_catch_up(foreign->repair);
