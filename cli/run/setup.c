@@ -133,6 +133,15 @@ static gmm_gpa_t above(gmm_gpa_t end)
 	return (end + unit - 1) / unit * unit;
 }
 
+/* Pages that somebody takes away are named by run_event_foreign_lost(), where that is a loss. */
+static void keep_line(void *opaque, enum gmm_log_level level, const char *text)
+{
+	struct run *run = opaque;
+
+	if (!run->repair || strncmp(text, "lost: ", 6))
+		run_log_keep(&run->log, level, text);
+}
+
 static void pages_lost(void *opaque, gmm_gfn_t gfn, uint64_t count)
 {
 	run_event_foreign_lost(opaque, gfn, count);
@@ -144,8 +153,8 @@ static int create_guest(struct run *run)
 		.page_shift = RUN_PAGE_SHIFT,
 		.max_vcpus = run->options.vcpus,
 		.leave_out = run->options.leave_out,
-		.log = run_log_keep,
-		.log_opaque = &run->log,
+		.log = keep_line,
+		.log_opaque = run,
 		.lost = pages_lost,
 		.lost_opaque = run,
 	};
