@@ -179,6 +179,7 @@ static int disturb(struct run_event *event, uint64_t random)
 	uint32_t slot = (random >> 8) & 1;
 	int64_t evicted;
 
+	run_event_happened(event);
 	switch (random % 4) {
 	case 0:
 	case 1:

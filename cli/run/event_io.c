@@ -165,6 +165,7 @@ static void disturb(struct run_event *event, uint64_t random)
 	uint32_t count = 1 + (uint32_t)(random >> 40) % PAGES_MOST_CHANGED;
 	int error;
 
+	run_event_happened(event);
 	if (count > PAGES - page)
 		count = PAGES - page;
 	switch (random % 8) {

@@ -185,7 +185,7 @@ static void two_changes_ask_once(void)
 	gmm_test_hold_step(GMM_STEP_LEASE_WAIT, &bench.gate);
 	race_start(&bench.call, race_move_page);
 	race_start(&bench.other, race_move_page);
-	while (gmm_gate_callers(&bench.gate) < 2)
+	while (gmm_gate_callers(&bench.gate) < 2 || !gmm_load_acquire(&bench.asked))
 		gmm_cpu_relax(0);
 	check_asked(&bench, 1);
 	gmm_lease_drop(bench.cache, 0, 0);

@@ -8,6 +8,8 @@
  *
  * Slot 0 has pages 0 to 7 at frame 0 and logs throughout; slot 1 has the rest, and changes.
  */
+#include <guestmm/lease.h>
+
 #include "model.h"
 
 #define PAGE ((uint64_t)MODEL_PAGE_BYTES)
@@ -130,6 +132,27 @@ static int activate(struct stress *stress, struct gmm_cache *cache, uint64_t *ra
 	return gmm_cache_activate(cache, first * PAGE, count * PAGE, uses);
 }
 
+/* A page does not go while it is leased; changes that may not wait take the frame away, though. */
+static int lease(struct stress *stress, struct gmm_cache *cache, uint64_t *random)
+{
+	uint32_t done[MODEL_PAGES], i;
+	void *pointer;
+	int error;
+
+	note_done(stress, done);
+	error = gmm_lease_take(cache, 0, 8, below(random, 2) ? GMM_LEASE_NO_WAIT : 0, &pointer);
+	if (error)
+		return error == -GMM_EAGAIN ? 0 : error;
+	for (i = 0; i < 4; i++) {
+		if (!stress->nonblocking)
+			check_word(stress, gmm_load_acquire((uint64_t *)pointer), done, 0,
+				   MODEL_PAGES);
+		gmm_cpu_relax(i);
+	}
+	gmm_lease_drop(cache, 0, below(random, 2) ? 8 : 0);
+	return 0;
+}
+
 /* Uses, re-targets, drops and ends caches that others use too. */
 static void cache_turn(struct stress *stress, uint64_t *random, struct gmm_reader *reader)
 {
@@ -138,7 +161,7 @@ static void cache_turn(struct stress *stress, uint64_t *random, struct gmm_reade
 	bool moves = true;
 	int error = 0;
 
-	switch (below(random, 6)) {
+	switch (below(random, 8)) {
 	case 0:
 		error = gmm_cache_drop(cache);
 		break;
@@ -149,11 +172,17 @@ static void cache_turn(struct stress *stress, uint64_t *random, struct gmm_reade
 		error = activate(stress, cache, random, &moves);
 		moves = true; /* by another thread meanwhile */
 		break;
+	case 3:
+	case 4:
+		error = lease(stress, cache, random);
+		break;
 	default:
 		error = gmm_cache_refresh(cache);
 		break;
 	}
-	gmm_ok(error == -GMM_EINVAL || may_fail(stress, error, moves), "error %d", error);
+	gmm_ok(error == -GMM_EINVAL || error == -GMM_EBUSY || error == -GMM_ERANGE ||
+		       may_fail(stress, error, moves),
+	       "error %d", error);
 	read_cache(stress, cache, reader);
 	error = below(random, 4) ? gmm_cache_vcpu_add(cache, stress->vcpu) :
 				   gmm_cache_vcpu_remove(cache, stress->vcpu);
