@@ -67,6 +67,11 @@ int run_memory_kind_check(struct run *run)
 		return run_refuse("--resident: %s memory cannot be evicted (%s): leave --resident "
 				  "out, or use --memory-kind memfd",
 				  name_of(options), gmm_memory_why_not(kind, GMM_MEMORY_CAN_EVICT));
+	/* What is held is a page that is evicted, looked at through the linear mapping. */
+	if (options->hold &&
+	    (!can(options, GMM_MEMORY_CAN_EVICT) || options->mapping == GMM_MEMORY_MAPPING_IN_USE))
+		return run_refuse("--hold and --leave-out need memory that is evicted and mapped "
+				  "linearly: leave --memory-kind and --mapping out");
 	if ((options->dirty == GMM_ACCEL_DIRTY_RING || options->save) && !run_has_log(options))
 		return run_refuse("%s: %s memory cannot be logged (%s): leave it out, or use "
 				  "--memory-kind memfd",
