@@ -158,3 +158,12 @@ int64_t gmm_age(struct gmm_guest *guest, gmm_gfn_t gfn, uint64_t count, uint32_t
 				   &request);
 	return error ? error : request.age.young;
 }
+
+int64_t gmm_age_unless_changing(struct gmm_guest *guest, gmm_gfn_t gfn, uint64_t count)
+{
+	struct age_request request = { .age = { .gfn = gfn } };
+	int64_t error = gmm_operation_over(guest, gfn, count, GMM_OPERATION_TRY_SLOT, 0, age_slot,
+					   &request);
+
+	return error ? error : request.age.young;
+}

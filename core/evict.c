@@ -359,7 +359,7 @@ static int64_t trim_stretch(struct gmm_guest *guest, uint64_t count, uint64_t ta
 		.limit = resident > target ? resident - target : 0,
 	};
 	int64_t evicted = gmm_operation_over(guest, guest->clock_hand, count,
-					     GMM_OPERATION_WAIT_SLOT, -GMM_ERANGE, evict_slot,
+					     GMM_OPERATION_TRY_SLOT, -GMM_ERANGE, evict_slot,
 					     &request);
 	int64_t aged;
 
@@ -367,9 +367,9 @@ static int64_t trim_stretch(struct gmm_guest *guest, uint64_t count, uint64_t ta
 		return evicted;
 	if (!request.limit)
 		count = request.stop - guest->clock_hand;
-	aged = count ? gmm_age(guest, guest->clock_hand, count, 0, NULL) : 0;
+	aged = count ? gmm_age_unless_changing(guest, guest->clock_hand, count) : 0;
 	guest->clock_hand += count;
-	return aged < 0 ? aged : evicted;
+	return aged < 0 && aged != -GMM_EAGAIN ? aged : evicted;
 }
 
 /* Rounds in which only cold pages go; what the first one ages has the next to be used again. */
@@ -394,8 +394,11 @@ static int64_t trim(struct gmm_guest *guest, uint64_t target)
 			evicted += answer;
 			continue;
 		}
-		/* The slot has changed since it was found. */
-		if (answer != -GMM_ERANGE && answer != -GMM_EOPNOTSUPP)
+		/*
+		 * The slot has changed since it was found, or is changing: its owner may take long,
+		 * and there is other memory.
+		 */
+		if (answer != -GMM_ERANGE && answer != -GMM_EOPNOTSUPP && answer != -GMM_EAGAIN)
 			return answer;
 		guest->clock_hand += count;
 	}

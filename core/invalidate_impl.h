@@ -145,6 +145,7 @@ enum gmm_operation_wait {
 	GMM_OPERATION_WAIT_SLOT, /* sleeps while a slot changes */
 	GMM_OPERATION_WAIT_ALL,	 /* sleeps while anything of it changes */
 	GMM_OPERATION_TRY_ALL,	 /* -GMM_EAGAIN while anything of it changes */
+	GMM_OPERATION_TRY_SLOT,	 /* -GMM_EAGAIN while a slot changes */
 };
 
 struct gmm_operation {

@@ -6,9 +6,10 @@
 static bool blocked(struct gmm_guest *guest, gmm_gfn_t gfn, gmm_gfn_t last,
 		    enum gmm_operation_wait wait, struct gmm_active_range **active)
 {
-	enum gmm_change change = wait == GMM_OPERATION_NO_WAIT	 ? GMM_CHANGE_HOLDING :
-				 wait == GMM_OPERATION_WAIT_SLOT ? GMM_CHANGE_SLOT :
-								   GMM_CHANGE_ANY;
+	enum gmm_change change = wait == GMM_OPERATION_NO_WAIT ? GMM_CHANGE_HOLDING :
+				 wait == GMM_OPERATION_WAIT_SLOT || wait == GMM_OPERATION_TRY_SLOT ?
+								 GMM_CHANGE_SLOT :
+								 GMM_CHANGE_ANY;
 
 	*active = gmm_invalidate_find(guest, GMM_RANGE_GFN, gfn, last, change);
 	return *active;
@@ -55,7 +56,8 @@ int gmm_operation_begin(struct gmm_guest *guest, gmm_gfn_t gfn, uint64_t count,
 			break;
 		if (wait == GMM_OPERATION_NO_WAIT)
 			active->held = true;
-		if (wait == GMM_OPERATION_NO_WAIT || wait == GMM_OPERATION_TRY_ALL)
+		if (wait == GMM_OPERATION_NO_WAIT || wait == GMM_OPERATION_TRY_ALL ||
+		    wait == GMM_OPERATION_TRY_SLOT)
 			break;
 		if (gmm_active_any_own(invalidation)) {
 			error = -GMM_EDEADLK;

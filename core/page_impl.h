@@ -95,6 +95,9 @@ int gmm_run_take_back_lost(struct gmm_operation *operation, struct gmm_page_run 
 int gmm_run_ask_readable(struct gmm_operation *operation, struct gmm_page_run *run, uint64_t which,
 			 struct gmm_repair_result *result);
 
+/* Ages pages as gmm_age() does; -GMM_EAGAIN while their slot changes. */
+int64_t gmm_age_unless_changing(struct gmm_guest *guest, gmm_gfn_t gfn, uint64_t count);
+
 /* Stores the values and lets go; wakes who waits, through the owner and in the engine. */
 void gmm_run_release(struct gmm_operation *operation, struct gmm_page_run *run);
 

@@ -508,6 +508,8 @@ static int move_change(struct gmm_guest *guest, struct gmm_slot *slot, uint64_t 
 	list_slot(guest, slot);
 	gmm_unlock_invalidate(&guest->invalidation.lock);
 	end_change(guest, &change, 0);
+	/* Of these caches nobody would know when the memory goes. */
+	gmm_caches_drop_mappings(guest, GMM_RANGE_GFN, old.gfn, old.gfn + old.count - 1);
 	return 0;
 }
 

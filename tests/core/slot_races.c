@@ -209,6 +209,19 @@ static void a_removed_slot_leaves_no_mapping_in_caches(void)
 	}
 }
 
+/* Of a cache at the old frames nobody would know when the memory goes. */
+static void a_moved_slot_leaves_no_mapping_in_caches(void)
+{
+	struct bench bench;
+
+	start(&bench, 0);
+	gmm_equal(gmm_cache_activate(bench.cache, 3 * PAGE, 8, GMM_CACHE_HOST), 0);
+	gmm_equal(gmm_slot_move(bench.guest, 0, 20), 0);
+	gmm_equal(bench.model.memory.mappings[3], 0);
+	gmm_equal(gmm_cache_refresh(bench.cache), -GMM_EFAULT);
+	finish(&bench);
+}
+
 static void check_removal_against_refresh_at(enum gmm_step_point point)
 {
 	struct guarded guard;
@@ -276,6 +289,21 @@ static void populate_waits_for_a_slot_that_changes(void)
 	finish(&bench);
 }
 
+/* The owner of a slot's change may take long; memory is kept within its limit meanwhile. */
+static void a_trim_passes_over_a_slot_that_changes(void)
+{
+	struct bench bench;
+
+	start(&bench, MODEL_LAZY | MODEL_OWNER);
+	gmm_equal(gmm_fault_populate(bench.guest, 0, 4, GMM_ACCESS_READ, 0), 0);
+	bench.change.second = 2;
+	hold_change(&bench, GMM_STEP_SLOT_INVALID, race_slot_move);
+	gmm_equal(gmm_resident_trim(bench.guest, 0), 0);
+	gmm_equal(release_change(&bench), 0);
+	gmm_equal(gmm_resident_trim(bench.guest, 0), 4);
+	finish(&bench);
+}
+
 /* G5: a slot does not go elsewhere while somebody changes its frames there. */
 static void a_slot_waits_for_changes_of_its_frames(void)
 {
@@ -329,9 +357,11 @@ const struct gmm_test_case gmm_test_cases[] = {
 	{ "a_slot_is_not_removed_under_a_reader", a_slot_is_not_removed_under_a_reader },
 	{ "a_removed_slot_leaves_no_mapping_in_caches",
 	  a_removed_slot_leaves_no_mapping_in_caches },
+	{ "a_moved_slot_leaves_no_mapping_in_caches", a_moved_slot_leaves_no_mapping_in_caches },
 	{ "a_slot_is_not_removed_under_a_refresh", a_slot_is_not_removed_under_a_refresh },
 	{ "a_slot_is_not_removed_under_populate", a_slot_is_not_removed_under_populate },
 	{ "populate_waits_for_a_slot_that_changes", populate_waits_for_a_slot_that_changes },
+	{ "a_trim_passes_over_a_slot_that_changes", a_trim_passes_over_a_slot_that_changes },
 	{ "a_slot_waits_for_changes_of_its_frames", a_slot_waits_for_changes_of_its_frames },
 	{ "two_guests_do_not_meet", two_guests_do_not_meet },
 	{ NULL, NULL },
