@@ -77,6 +77,7 @@ static int copy_pages(struct gmm_memory *memory, int fd, uint64_t page, uint32_t
 		      const char *contents, uint32_t *pages_done)
 {
 	size_t length = (size_t)count << memory->page_shift;
+	size_t most = length;
 	size_t done = 0;
 	uint32_t turns = 0;
 	int err = 0;
@@ -85,7 +86,7 @@ static int copy_pages(struct gmm_memory *memory, int fd, uint64_t page, uint32_t
 		struct uffdio_copy copy = {
 			.dst = (uintptr_t)page_address(memory, page) + done,
 			.src = (uintptr_t)contents + done,
-			.len = length - done,
+			.len = length - done < most ? length - done : most,
 			.mode = UFFDIO_COPY_MODE_DONTWAKE | UFFDIO_COPY_MODE_WP,
 		};
 		uint64_t here = page + (done >> memory->page_shift);
@@ -98,6 +99,9 @@ static int copy_pages(struct gmm_memory *memory, int fd, uint64_t page, uint32_t
 			err = accept_present(memory, fd, here, contents + done);
 			if (err == 0)
 				done += gmm_memory_page_size(memory);
+		} else if (error == ENOENT && most > gmm_memory_page_size(memory)) {
+			/* One call stays within one area of the kernel's, and this mapping is cut up. */
+			most = gmm_memory_page_size(memory);
 		} else if (error == EAGAIN && ++turns < EAGAIN_TURNS) {
 			sched_yield();
 		} else if (error == EAGAIN) {

@@ -215,6 +215,18 @@ static void first_writes_are_seen(void **state)
 		assert_true(write_protected(anonymous, page));
 }
 
+/* The kernel cuts the mapping where its parts differ, and one call of it fills one part only. */
+static void mapping_that_is_cut_up_is_filled(void **state)
+{
+	struct anonymous *anonymous = *state;
+
+	attach(anonymous, MISSING_AND_WP);
+	assert_int_equal(madvise(anonymous->bytes + 5 * PAGE_SIZE, PAGE_SIZE, MADV_DONTDUMP), 0);
+	assert_int_equal(anonymous->ops->fill(anonymous->memory, 0, 8, GMM_ORIGIN_ZERO), 0);
+	for (uint64_t page = 0; page < 8; page++)
+		assert_true(write_protected(anonymous, page));
+}
+
 static void foreign_page_is_never_taken_for_the_source(void **state)
 {
 	struct anonymous *anonymous = *state;
@@ -293,6 +305,7 @@ int main(void)
 		ANONYMOUS_CASE(unattached_memory_is_not_filled),
 		ANONYMOUS_CASE(memory_registered_without_wp_is_not_filled),
 		ANONYMOUS_CASE(first_writes_are_seen),
+		ANONYMOUS_CASE(mapping_that_is_cut_up_is_filled),
 		ANONYMOUS_CASE(foreign_page_is_never_taken_for_the_source),
 		ANONYMOUS_CASE(foreign_page_with_the_same_contents_is_taken),
 	};
