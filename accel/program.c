@@ -25,6 +25,7 @@
 struct layout {
 	uint64_t page_table_offset, page_table_bytes;
 	uint64_t pages_offset;
+	uint64_t regions_offset;
 	uint64_t vcpu_offset;
 	uint64_t bytes;
 };
@@ -53,6 +54,7 @@ static bool layout_of(const struct gmm_program_config *config, struct layout *la
 		return false;
 	layout->page_table_offset = TEXT_OFFSET + TEXT_BYTES_MAX;
 	others = round_up(config->snapshot_pages * sizeof(struct guest_page), PAGE) +
+		 round_up(sizeof(struct guest_regions), PAGE) +
 		 config->vcpus * sizeof(struct guest_vcpu_area);
 	/*
 	 * The tables cover themselves: at most one root, one directory of directories, 512 leaves.
@@ -66,8 +68,9 @@ static bool layout_of(const struct gmm_program_config *config, struct layout *la
 		return false;
 	layout->page_table_bytes = (2 + round_up(end, GIB) / GIB) * PAGE;
 	layout->pages_offset = layout->page_table_offset + layout->page_table_bytes;
-	layout->vcpu_offset = layout->pages_offset +
-			      round_up(config->snapshot_pages * sizeof(struct guest_page), PAGE);
+	layout->regions_offset = layout->pages_offset +
+				 round_up(config->snapshot_pages * sizeof(struct guest_page), PAGE);
+	layout->vcpu_offset = layout->regions_offset + round_up(sizeof(struct guest_regions), PAGE);
 	layout->bytes = layout->vcpu_offset + config->vcpus * sizeof(struct guest_vcpu_area);
 	return true;
 }
@@ -122,6 +125,7 @@ static void fill_boot(struct gmm_program *program, const struct layout *layout)
 		.page_table_offset = layout->page_table_offset,
 		.page_table_bytes = layout->page_table_bytes,
 		.pages_offset = layout->pages_offset,
+		.regions_offset = layout->regions_offset,
 		.vcpu_offset = layout->vcpu_offset,
 	};
 }
@@ -177,6 +181,7 @@ int gmm_program_init(struct gmm_program *program, const struct gmm_program_confi
 		.memory = memory,
 		.boot = memory,
 		.pages = (struct guest_page *)((char *)memory + layout.pages_offset),
+		.regions = (struct guest_regions *)((char *)memory + layout.regions_offset),
 		.vcpus = (struct guest_vcpu_area *)((char *)memory + layout.vcpu_offset),
 	};
 	fill_boot(program, &layout);

@@ -26,6 +26,7 @@ struct gmm_program {
 	void *memory;		 /* the slot for the host: `bytes` bytes, always mapped */
 	struct guest_boot *boot; /* in memory, as all below */
 	struct guest_page *pages;
+	struct guest_regions *regions;
 	struct guest_vcpu_area *vcpus;
 };
 

@@ -17,7 +17,7 @@
 #include <stdint.h>
 
 #define GUEST_ABI_MAGIC 0x67756573746d6d31ull
-#define GUEST_ABI_VERSION 1u
+#define GUEST_ABI_VERSION 2u
 
 #define GUEST_PAGE_SHIFT 12u
 #define GUEST_PAGE_BYTES 4096u
@@ -67,8 +67,9 @@ struct guest_boot {
 	uint64_t tss_offset; /* task state segment of all vCPUs, one page; it allows all ports */
 	uint64_t page_table_offset; /* root of the identity page tables */
 	uint64_t page_table_bytes;
-	uint64_t pages_offset; /* struct guest_page[snapshot_pages] */
-	uint64_t vcpu_offset;  /* struct guest_vcpu_area[vcpus] */
+	uint64_t pages_offset;	 /* struct guest_page[snapshot_pages] */
+	uint64_t regions_offset; /* struct guest_regions */
+	uint64_t vcpu_offset;	 /* struct guest_vcpu_area[vcpus] */
 };
 
 /*
@@ -99,6 +100,73 @@ struct guest_page {
 	uint64_t detail;  /* up to KEEP: first hash; OWNED, IO: version of the last full write */
 };
 
+/*
+ * Regions: memory that the host adds, moves, makes longer and shorter, takes away and discards
+ * while the program runs. The host makes a region's generation odd, changes it, stores what it is
+ * now and makes the generation even. The program judges only what it saw of one even generation: a
+ * page that it wrote while the generation changed is unknown until it is written again, or becomes
+ * zero by a change that began later.
+ *
+ * Page p belongs to owner p % (vcpus + 1): the vCPU of that index, or, the last, the host's device.
+ * A page of a region carries what a page of guest/page.h does, all lines of its version, as page
+ * GUEST_REGION_PAGE_ID(), or zero.
+ *
+ * Nobody writes to a place at which memory may appear, and, where a touch of no memory is not to
+ * be had (accel/process), nobody reads memory that may go: the host announces such a change by an
+ * odd generation, and waits until every vCPU has acknowledged it, so that its accesses are over.
+ */
+#define GUEST_REGIONS 4u
+#define GUEST_REGION_PAGES 512u
+#define GUEST_REGION_PAGE_ID(region, page) ((uint64_t)((region) + 1) << 48 | (page))
+#define GUEST_REGION_OF_ID(id) ((uint32_t)((id) >> 48) - 1)
+#define GUEST_REGION_PAGE_OF_ID(id) ((uint32_t)(id))
+
+struct guest_region {
+	uint64_t generation; /* odd: being changed */
+	uint64_t gpa;
+	uint64_t pages;	     /* now; 0: it is not there */
+	uint64_t most_pages; /* it ever has; 0: it is not used */
+};
+
+enum guest_region_page_state {
+	GUEST_REGION_PAGE_WRITTEN = 0, /* carries `version`, or, when that is 0, is zero */
+	GUEST_REGION_PAGE_UNKNOWN = 1,
+};
+
+struct guest_region_page {
+	/* Of the host: the even generation since which it was zero. */
+	uint64_t zeroed;
+	/* Of the owner. */
+	uint64_t known;	  /* generation to which what follows belongs */
+	uint32_t version; /* written last; never used again */
+	uint32_t state;	  /* enum guest_region_page_state */
+};
+
+struct guest_regions {
+	/* Of the space: odd while something appears in it, moves or goes; written by the host. */
+	uint64_t layout;
+	uint64_t space_gpa; /* where vCPUs touch also what is no memory */
+	uint64_t space_bytes;
+	struct guest_region region[GUEST_REGIONS] GUEST_ALIGNED(GUEST_LINE_BYTES);
+	struct guest_region_page page[GUEST_REGIONS][GUEST_REGION_PAGES];
+};
+
+/* What a vCPU is doing, for the host to judge an access to no memory. */
+enum guest_touch_kind {
+	GUEST_TOUCH_NONE = 0,
+	GUEST_TOUCH_PAGE = 1,  /* a page of a region, as it was at `layout` */
+	GUEST_TOUCH_READ = 2,  /* of 8 bytes; without memory the host answers guest_touch_word() */
+	GUEST_TOUCH_WRITE = 3, /* of `value` to where no memory was at `layout` */
+};
+
+struct guest_touch {
+	uint64_t layout;
+	uint64_t gpa;
+	uint64_t value;
+	uint32_t kind;
+	uint32_t reserved;
+};
+
 /* Reports of first touches: the guest produces, the host consumes. */
 #define GUEST_REPORTS 4096u
 
@@ -123,15 +191,17 @@ enum guest_loss_kind {
 	GUEST_LOSS_DEVICE_READ = 4,  /* a buffer does not hold what the device said it stored */
 	GUEST_LOSS_DEVICE_STRAY = 5, /* the device changed bytes outside a buffer */
 	GUEST_LOSS_DEVICE_WRITE = 6, /* the device saw other bytes than the guest had stored */
+	GUEST_LOSS_REGION = 7,	     /* a page of a region; expected version 0: zero */
+	GUEST_LOSS_TOUCH = 8,	     /* what was read where there is no memory */
 };
 
 struct guest_loss {
 	uint32_t kind; /* enum guest_loss_kind */
 	uint32_t vcpu;
-	uint64_t page;		    /* snapshot page; FRAME: frame number */
+	uint64_t page;		    /* snapshot page; FRAME: number; REGION: id; TOUCH: GPA */
 	uint64_t expected_version;  /* FRAME: private count; DEVICE_*: sequence of the descriptor */
 	uint64_t found_version;	    /* from the page's header; FRAME: the counter */
-	uint64_t expected_checksum; /* of the body (guest/page.h); UNTAKEN: guest_hash() at first */
+	uint64_t expected_checksum; /* of the body (page.h); UNTAKEN: first hash; TOUCH: word */
 	uint64_t found_checksum;    /* the same of what is there; FRAME: 0 */
 	uint32_t first_wrong_byte;  /* offset within the page */
 	uint32_t reserved;
@@ -195,7 +265,14 @@ struct guest_statistics {
 	uint64_t report_ring_full;
 	uint64_t skipped; /* pages that were waiting for the host or the device */
 	uint64_t losses;
-	uint64_t losses_dropped; /* losses without a record: the ring was full */
+	uint64_t losses_dropped;	      /* losses without a record: the ring was full */
+	uint64_t region_reads[GUEST_REGIONS]; /* pages verified */
+	uint64_t region_zeros[GUEST_REGIONS]; /* pages verified as zero */
+	uint64_t region_writes[GUEST_REGIONS];
+	uint64_t region_overtaken[GUEST_REGIONS]; /* uses during which the region changed */
+	uint64_t region_absent[GUEST_REGIONS];	  /* uses that found no memory, or a change */
+	uint64_t touch_reads;			  /* of no memory, verified */
+	uint64_t touch_writes;
 };
 
 #define GUEST_FRAME_NONE UINT64_MAX
@@ -218,9 +295,14 @@ struct guest_mailbox {
 	uint32_t io_depth;	/* buffers in flight, at most GUEST_IO_ENTRIES; 0: no I/O */
 	uint32_t accesses_per_step; /* 0 counts as 1 */
 	uint64_t pause_at_step;	    /* 0: never */
+	uint64_t announced;	    /* counts changes that every vCPU has to acknowledge */
+	uint32_t region_per_mille;  /* uses of pages of regions, in 1000 steps */
+	uint32_t touch_per_mille;   /* chance of a step to touch a word of the regions' space */
 
 	/* Written by the guest. */
 	struct guest_statistics statistics GUEST_ALIGNED(1024);
+	uint64_t acknowledged; /* `announced`, as seen at the start of a step */
+	struct guest_touch touch;
 };
 
 /* What a vCPU reserved for a descriptor in flight. */

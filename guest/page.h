@@ -178,6 +178,37 @@ static inline int guest_page_verify(const void *page, const struct guest_page_ex
 	return guest_page_verify_words(page, expect, 0, GUEST_PAGE_WORDS, wrong);
 }
 
+/* Whether a page is zero, every byte; if not, *wrong is the first word that is not. */
+static inline int guest_page_is_zero(const void *page, uint32_t *wrong)
+{
+	const uint64_t *words = (const uint64_t *)page;
+	uint32_t i;
+
+	for (i = 0; i < GUEST_PAGE_WORDS && !words[i]; i++)
+		;
+	*wrong = i;
+	return i == GUEST_PAGE_WORDS;
+}
+
+/* What a page of a region carries. */
+static inline struct guest_page_expect guest_region_expect(uint64_t seed, uint32_t region,
+							   uint32_t page, uint32_t version)
+{
+	struct guest_page_expect expect;
+
+	expect.seed = seed;
+	expect.page = GUEST_REGION_PAGE_ID(region, page);
+	expect.version = version;
+	expect.full_version = version;
+	return expect;
+}
+
+/* What is read where there is no memory. */
+static inline uint64_t guest_touch_word(uint64_t seed, uint64_t gpa)
+{
+	return guest_mix(seed ^ gpa * GUEST_HASH_ODD2);
+}
+
 /* Sum of the words of the body as found. */
 static inline uint64_t guest_body_sum(const void *page)
 {

@@ -152,9 +152,11 @@ uint32_t guest_step(struct guest_cpu *cpu)
 	};
 
 	view.pages = guest_at(cpu, cpu->boot_gpa + view.boot->pages_offset);
+	view.regions = guest_at(cpu, cpu->boot_gpa + view.boot->regions_offset);
 	if (!cpu->ready && !prepare(&view))
 		return GUEST_EXIT_BROKEN;
 	cpu->lost = 0;
+	guest_region_acknowledge(&view);
 	use_frame(&view);
 	guest_io_reap(&view);
 	if (guest_host_word(&view.area->mailbox.stop)) {
@@ -162,6 +164,7 @@ uint32_t guest_step(struct guest_cpu *cpu)
 			return GUEST_EXIT_STOPPED;
 	} else {
 		access_pages(&view);
+		guest_region_use(&view);
 	}
 	guest_count(&view.area->mailbox.statistics.steps, 1);
 	return step_result(&view);

@@ -14,6 +14,7 @@ struct guest_view {
 	const struct guest_boot *boot;
 	struct guest_vcpu_area *area;
 	struct guest_page *pages;
+	struct guest_regions *regions;
 };
 
 GUEST_INLINE void *guest_at(const struct guest_cpu *cpu, uint64_t gpa)
@@ -55,6 +56,11 @@ int guest_owned_verify(struct guest_view *view, uint64_t page);
 void guest_owned_rewrite(struct guest_view *view, uint64_t page);
 struct guest_page_expect guest_page_expected(const struct guest_view *view, uint64_t page);
 void guest_loss_push(struct guest_view *view, const struct guest_loss *loss);
+
+/* region.c */
+/* At the start of a step: no access of an earlier one is under way. */
+void guest_region_acknowledge(struct guest_view *view);
+void guest_region_use(struct guest_view *view);
 
 /* io.c */
 void guest_io_reap(struct guest_view *view);

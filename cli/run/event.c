@@ -8,8 +8,14 @@
 
 /* In the order in which they are created and printed. */
 static const struct run_event_ops *const kinds[RUN_EVENTS_MOST + 1] = {
-	&run_event_secret, &run_event_devices, &run_event_areas,
-	&run_event_io,	   &run_event_foreign, NULL,
+	&run_event_secret,
+	&run_event_devices,
+	&run_event_areas,
+	&run_event_io,
+	&run_event_foreign,
+	&run_event_slots,
+	&run_event_discard,
+	NULL,
 };
 
 /* Slot ids of events begin above those of enum run_slot. */
@@ -214,6 +220,17 @@ void run_events_destroy(struct run *run)
 	}
 }
 
+void run_events_failure(struct run *run, char *text, size_t size)
+{
+	struct run_event *event;
+	uint32_t i = 0;
+
+	*text = 0;
+	while (!*text && (event = next_on(run, &i)))
+		if (event->created && event->ops->failure)
+			event->ops->failure(event, text, size);
+}
+
 bool run_events_mmio(struct run *run, uint32_t vcpu, const struct gmm_accel_exit *exit)
 {
 	struct run_event *event;
@@ -240,6 +257,14 @@ void run_events_print(const struct run *run)
 	}
 	if (*separator == ',')
 		printf("\n");
+	for (i = 0; i < RUN_EVENTS_MOST; i++) {
+		const struct run_event *event = &run->events[i];
+		const char *caveat = event->on && event->ops->caveat ? event->ops->caveat(run) :
+								       NULL;
+
+		if (caveat)
+			printf("here only: %s: %s\n", event->ops->name, caveat);
+	}
 	for (i = 0; kinds[i]; i++)
 		if (run->options.events.on & 1u << i && !run->events[i].on)
 			printf("not here: %s: %s\n", kinds[i]->name, kinds[i]->unavailable(run));

@@ -8,6 +8,7 @@
 #define GMM_CLI_RUN_EVENT_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include <guestmm/types.h>
@@ -33,6 +34,8 @@ struct run_event_ops {
 	 * was chosen, before anything is made.
 	 */
 	const char *(*unavailable)(const struct run *run);
+	/* What of it this run cannot have, likewise; NULL: nothing. */
+	const char *(*caveat)(const struct run *run);
 	/* Guest physical address space that it wants, in bytes: whole pages. Likewise. */
 	uint64_t (*gpa_bytes)(const struct run *run);
 	/*
@@ -50,6 +53,8 @@ struct run_event_ops {
 	/* All threads have ended in order, after the last harvest: what was lost is named. */
 	void (*verify)(struct run_event *event);
 	void (*collect)(struct run_event *event, struct run_results *results);
+	/* Why an operation on its memory failed first, as one line, or nothing. Any thread. */
+	void (*failure)(struct run_event *event, char *text, size_t size);
 	/*
 	 * A vCPU touched a GPA of the event's space that is in no slot, or wrote to a read-only one.
 	 * On the vCPU's thread, outside guest mode. A read is answered in exit->mmio.data. Whether
@@ -76,6 +81,9 @@ struct run_event {
 	struct run_worker worker;
 	uint64_t happened; /* atomic: for the time line of --report */
 };
+
+extern const struct run_event_ops run_event_slots;
+extern const struct run_event_ops run_event_discard;
 
 /* Which events are wanted; filled by run_events_parse(). */
 struct run_event_choice {
@@ -107,6 +115,8 @@ void run_events_destroy(struct run *run);
 bool run_events_want(const struct run *run, const char *name);
 /* gmm_guest_config.lost: pages that somebody else took away. */
 void run_event_foreign_lost(struct run *run, gmm_gfn_t gfn, uint64_t count);
+/* The first failure of an event's memory as one line, or "". Any thread. */
+void run_events_failure(struct run *run, char *text, size_t size);
 /* Whether an event expected it. */
 bool run_events_mmio(struct run *run, uint32_t vcpu, const struct gmm_accel_exit *exit);
 /* One line: what is on, and what is not with the reason. */

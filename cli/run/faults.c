@@ -67,6 +67,8 @@ void run_memory_failed(struct run *run, const char *what, int error)
 		return;
 	}
 	gmm_memory_failure(run->snapshot.memory, text, sizeof(text));
+	if (!*text)
+		run_events_failure(run, text, sizeof(text));
 	if (*text)
 		run_abandon(run, GMM_EXIT_LOST, "%s", text);
 	else
@@ -112,8 +114,8 @@ int run_faults_start(struct run *run)
 	int error = gmm_fault_service_start(&config, &run->faults);
 
 	if (error)
-		return run_refuse("the fault service cannot be started (%s): raise the limit of "
-				  "open files or threads (ulimit -n, -u)",
+		return run_refuse("the fault service cannot be started (%s): raise the limit "
+				  "(ulimit -n, ulimit -u, ulimit -v)",
 				  run_error_text(error));
 	return 0;
 }

@@ -157,6 +157,20 @@ static void name_loss(struct run *run, const struct guest_loss *loss)
 				 "bytes outside the buffer changed",
 			 loss->first_wrong_byte);
 		return;
+	case GUEST_LOSS_REGION:
+		run_lost(run,
+			 "region %u, page %u, vCPU %u: expected %s %llu, found version %llu, wrong "
+			 "from byte %u on, at step %llu",
+			 GUEST_REGION_OF_ID(page), GUEST_REGION_PAGE_OF_ID(page), loss->vcpu,
+			 expected ? "version" : "zero, not", expected, found,
+			 loss->first_wrong_byte, (unsigned long long)loss->step);
+		return;
+	case GUEST_LOSS_TOUCH:
+		run_lost(run,
+			 "GPA 0x%llx, vCPU %u: no memory, expected %016llx of MMIO, found %016llx",
+			 page, loss->vcpu, (unsigned long long)loss->expected_checksum,
+			 (unsigned long long)loss->found_checksum);
+		return;
 	default:
 		run_lost(run, "page %llu, vCPU %u: a loss of unknown kind %u", page, loss->vcpu,
 			 loss->kind);

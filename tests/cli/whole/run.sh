@@ -68,7 +68,7 @@ for accel in process kvm; do
 	head -c 3M /dev/urandom >"$scratch/ram"
 	head -c 1M /dev/zero >>"$scratch/ram"
 	sum=$(cksum <"$scratch/ram")
-	gmm 60 run --accel $accel --snapshot "$scratch/ram" --duration 1 --resident 2M
+	gmm 60 run --accel $accel --snapshot "$scratch/ram" --duration 3 --resident 2M
 	if [ "$status" -eq 0 ] && [ "$(cksum <"$scratch/ram")" = "$sum" ] &&
 		grep -q '1024 pages of 1024 seen' "$scratch/out"; then
 		ok "$accel: a snapshot, which stays as it is"
