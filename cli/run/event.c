@@ -8,14 +8,8 @@
 
 /* In the order in which they are created and printed. */
 static const struct run_event_ops *const kinds[RUN_EVENTS_MOST + 1] = {
-	&run_event_secret,
-	&run_event_devices,
-	&run_event_areas,
-	&run_event_io,
-	&run_event_foreign,
-	&run_event_slots,
-	&run_event_discard,
-	NULL,
+	&run_event_secret,  &run_event_devices, &run_event_areas,   &run_event_io,
+	&run_event_foreign, &run_event_slots,	&run_event_discard, NULL,
 };
 
 /* Slot ids of events begin above those of enum run_slot. */

@@ -17,7 +17,7 @@
 #define MOST_PAGES 64u /* of one discard, but of the whole region now and then */
 #define WHOLE_ONE_OF 32u
 #define CHECK_ONE_OF 8u
-#define PAUSE_NS 3000000u
+#define PAUSE_NS 5000000u
 
 static const uint64_t region_pages[] = { 512 };
 

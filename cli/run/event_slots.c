@@ -20,8 +20,8 @@
 #define LEAST_PAGES 64u
 #define SPACE_PAGES 2048u
 /* Of a thousand steps so many touch a word of the space, whatever is there. */
-#define TOUCH_PER_MILLE 100u
-#define PAUSE_NS 3000000u
+#define TOUCH_PER_MILLE 50u
+#define PAUSE_NS 5000000u
 #define PLACES_TRIED 16u
 
 static const uint64_t most_pages[REGIONS] = { 512, 256, 128 };

@@ -13,8 +13,8 @@
 
 #define CACHES 8u
 #define CACHE_PAGES 8u
-#define BATCH 4u
-#define IDLE_NS 500000u
+#define BATCH 2u
+#define IDLE_NS 1000000u
 
 struct cache {
 	struct gmm_cache *cache;

@@ -15,7 +15,7 @@
 
 #define WAIT_NS 50000u
 /* Uses of regions by a vCPU in a thousand steps. */
-#define REGION_PER_MILLE 1000u
+#define REGION_PER_MILLE 400u
 
 uint64_t run_regions_random(struct run_regions *regions, uint64_t below)
 {
@@ -408,8 +408,8 @@ static void compare_record(struct run_guest_region *region, uint64_t page, const
 			"version %llu, wrong from byte %u on",
 			region->of->event->ops->name, region->number, (unsigned long long)page,
 			(unsigned long long)(region->gpa + (page << RUN_PAGE_SHIFT)), name,
-			contents == RUN_REGION_ZERO ? "zero, not" : "version", meta->version,
-			(unsigned long long)found[2], wrong * 8);
+			contents == RUN_REGION_ZERO ? "zero, after version" : "version",
+			meta->version, (unsigned long long)found[2], wrong * 8);
 	else if (contents == RUN_REGION_ZERO)
 		run_count(&region->of->counters.final_zeros, 1);
 	else if (contents == RUN_REGION_WRITTEN)

@@ -158,12 +158,13 @@ static void name_loss(struct run *run, const struct guest_loss *loss)
 			 loss->first_wrong_byte);
 		return;
 	case GUEST_LOSS_REGION:
-		run_lost(run,
-			 "region %u, page %u, vCPU %u: expected %s %llu, found version %llu, wrong "
-			 "from byte %u on, at step %llu",
-			 GUEST_REGION_OF_ID(page), GUEST_REGION_PAGE_OF_ID(page), loss->vcpu,
-			 expected ? "version" : "zero, not", expected, found,
-			 loss->first_wrong_byte, (unsigned long long)loss->step);
+		run_lost(
+			run,
+			"region %u, page %u, vCPU %u: expected %s%.0llu, found version %llu, wrong "
+			"from byte %u on, at step %llu",
+			GUEST_REGION_OF_ID(page), GUEST_REGION_PAGE_OF_ID(page), loss->vcpu,
+			expected ? "version " : "zero", expected, found, loss->first_wrong_byte,
+			(unsigned long long)loss->step);
 		return;
 	case GUEST_LOSS_TOUCH:
 		run_lost(run,

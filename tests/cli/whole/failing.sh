@@ -9,7 +9,7 @@ source "$GMM_SOURCE/tests/cli/support/tap.bash"
 # failing ACCEL ARGUMENTS...
 failing() {
 	local operations allocations
-	gmm 60 run --memory 16M --resident 4M --duration 1 --fail-one-in 5 --json "$scratch/out.json" --accel "$@"
+	gmm 60 run --memory 16M --resident 4M --duration 2 --fail-one-in 5 --json "$scratch/out.json" --accel "$@"
 	operations=$(sed -n 's/.*"operations": \([0-9]*\).*/\1/p' "$scratch/out.json")
 	allocations=$(sed -n 's/.*"allocations": \([0-9]*\).*/\1/p' "$scratch/out.json")
 	if [ "$status" -eq 0 ] && [ "${operations:-0}" -ge 100 ] && [ "${allocations:-0}" -ge 1 ]; then

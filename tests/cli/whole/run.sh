@@ -44,7 +44,7 @@ for accel in process kvm; do
 		skip "$accel" "$reason"
 		continue
 	fi
-	good "$accel" --accel $accel
+	good "$accel" --accel $accel --duration 3
 	for what in 'memory evictions' 'engine refaults' 'caches hits' 'caches refreshes' \
 		'caches invalidations' 'vcpus moves' 'vcpus move_kicks' 'dirty harvests' 'dirty pages' \
 		'device bytes' 'run verified_pages'; do
