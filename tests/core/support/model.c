@@ -228,6 +228,16 @@ static int lost(void *opaque, uint64_t page, uint32_t count, uint64_t *gone)
 	return 0;
 }
 
+static bool is_taken(struct model *model, uint64_t page)
+{
+	bool taken;
+
+	gmm_spin_lock(&model->memory.lock);
+	taken = model->memory.taken[page];
+	gmm_spin_unlock(&model->memory.lock);
+	return taken;
+}
+
 void model_take_page(struct model *model, uint32_t page)
 {
 	struct model_memory *memory = &model->memory;
@@ -292,7 +302,7 @@ static int live_map(void *owner, const struct gmm_span *span, uint32_t access)
 		return error;
 	gmm_spin_lock(&model->lock);
 	for (i = 0; i < span->count && !error; i++) {
-		if (model->memory.taken[span->page + i]) {
+		if (is_taken(model, span->page + i)) {
 			error = -GMM_EFAULT;
 			break;
 		}
@@ -469,7 +479,7 @@ static bool guest_access(struct model *model, uint32_t page, bool write, uint64_
 
 		gmm_spin_lock(&model->lock);
 		wakes = model->wakes;
-		missing = model->memory.taken[page] ? GMM_FAULT_MISSING : 0;
+		missing = is_taken(model, page) ? GMM_FAULT_MISSING : 0;
 		gmm_spin_unlock(&model->lock);
 		answer = gmm_fault_serve_vcpu(model->guest, model->vcpu, page, access | missing);
 		if (answer < 0)
