@@ -7,6 +7,7 @@
 #include <gmm_port/thread.h>
 #include <gmm_port/time.h>
 
+#include "sim_arena_impl.h"
 #include "sim_impl.h"
 
 #if defined(__SANITIZE_ADDRESS__)
@@ -67,7 +68,7 @@ static void switch_to(struct sim *sim, struct gmm_sim_thread *next)
 	sim->result->switches++;
 	sim->current = next;
 	fiber_leave(self->state == SIM_FINISHED ? NULL : &self->fake_stack, next);
-	swapcontext(&self->context, &next->context);
+	sim_context_switch(&self->context, &next->context);
 	fiber_arrive(self->fake_stack, NULL, NULL);
 }
 
@@ -75,8 +76,10 @@ static void leave_run(struct sim *sim) __attribute__((noreturn));
 
 static void leave_run(struct sim *sim)
 {
+	struct sim_context nowhere;
+
 	fiber_leave(NULL, &sim->driver);
-	setcontext(&sim->driver.context);
+	sim_context_switch(&nowhere, &sim->driver.context);
 	abort();
 }
 
@@ -87,6 +90,12 @@ static void fail_and_leave(struct sim *sim, bool with_threads)
 	sim->result->failed = true;
 	if (with_threads)
 		sim_describe_threads(sim, sim->result->text, sizeof(sim->result->text));
+	leave_run(sim);
+}
+
+void sim_leave(struct sim *sim)
+{
+	sim->left = true;
 	leave_run(sim);
 }
 
@@ -198,11 +207,42 @@ static void trace(struct sim *sim)
 	const struct gmm_sim_thread *self = sim->current;
 
 	fprintf(sim->config.trace, "%7llu T%u %-12s %-13s %s (%s:%d)\n",
-		(unsigned long long)sim->step, self->id, self->name, sim_op_name(self->op),
-		self->site->name, sim_file_name(self->site->file), self->site->line);
+		(unsigned long long)sim->step, self->id, self->name, sim_op_name(self->access.op),
+		self->access.site->name, sim_file_name(self->access.site->file),
+		self->access.site->line);
 }
 
-void gmm_sim_point(enum gmm_sim_op op, const struct gmm_sim_site *site)
+void sim_performed(struct sim *sim, struct gmm_sim_thread *thread,
+		   const struct gmm_sim_access *access)
+{
+	sim->writes += access->writes;
+	if (sim->explored)
+		sim->explorer->performed(sim->explorer->opaque, thread->id, false, access);
+}
+
+/* What touches nothing that others share needs no choice: it could as well have been done before. */
+static void explored_point(struct sim *sim, struct gmm_sim_thread *self)
+{
+	struct gmm_sim_thread *next;
+
+	if (!sim->explored || (!self->access.object && self->access.op != GMM_SIM_RELAX))
+		return;
+	if (self->access.op == GMM_SIM_RELAX)
+		self->writes_seen = sim->writes + 1;
+	next = sim_explored_next(sim);
+	if (!next) {
+		snprintf(sim->result->text, sizeof(sim->result->text),
+			 "no thread can go on: each is blocked or waits for a change");
+		fail_and_leave(sim, true);
+	}
+	if (next != self)
+		switch_to(sim, next);
+	self->writes_seen = 0;
+	sim_performed(sim, self, &self->access);
+}
+
+void sim_point(enum gmm_sim_op op, const volatile void *object, size_t size, bool writes,
+	       const struct gmm_sim_site *site)
 {
 	struct sim *sim = sim_now;
 	struct gmm_sim_thread *self;
@@ -211,10 +251,13 @@ void gmm_sim_point(enum gmm_sim_op op, const struct gmm_sim_site *site)
 	if (!sim)
 		return;
 	self = sim->current;
-	self->op = op;
-	self->site = site;
+	self->access = (struct gmm_sim_access){ op, writes, (uint32_t)size, object, site };
 	if (++sim->step > sim->config.max_steps)
 		gmm_sim_fail("no end after %llu steps", (unsigned long long)sim->config.max_steps);
+	if (sim->explorer) {
+		explored_point(sim, self);
+		return;
+	}
 	sim_stores_progress(sim);
 	next = next_thread(sim, op);
 	if (next != self)
@@ -226,6 +269,11 @@ void gmm_sim_point(enum gmm_sim_op op, const struct gmm_sim_site *site)
 		trace(sim);
 }
 
+void gmm_sim_point(enum gmm_sim_op op, const struct gmm_sim_site *site)
+{
+	sim_point(op, NULL, 0, false, site);
+}
+
 void gmm_sim_relax(const struct gmm_sim_site *site)
 {
 	gmm_sim_point(GMM_SIM_RELAX, site);
@@ -233,25 +281,33 @@ void gmm_sim_relax(const struct gmm_sim_site *site)
 
 static void run_another(struct sim *sim)
 {
-	if (!sim->runnable_count) {
+	struct gmm_sim_thread *next = NULL;
+
+	if (sim->explorer)
+		next = sim_explored_next(sim);
+	else if (sim->runnable_count)
+		next = any_runnable(sim);
+	if (!next) {
 		snprintf(sim->result->text, sizeof(sim->result->text),
 			 "deadlock: every thread is blocked");
 		fail_and_leave(sim, true);
 	}
-	switch_to(sim, any_runnable(sim));
+	if (next != sim->current)
+		switch_to(sim, next);
 }
 
-void sim_block(enum gmm_sim_op op, const void *object, const struct gmm_sim_site *site)
+void sim_block(const struct gmm_sim_access *wait, const struct gmm_sim_access *next)
 {
 	struct sim *sim = sim_now;
 	struct gmm_sim_thread *self = sim->current;
 
-	self->op = op;
-	self->site = site;
-	self->blocked_on = object;
+	self->access = *wait;
+	self->after = *next;
 	sim_stores_finish(sim, self);
 	runnable_remove(sim, self, SIM_BLOCKED);
 	run_another(sim);
+	if (sim->explorer)
+		sim_performed(sim, self, &self->access);
 }
 
 void sim_unblock_all(const void *object)
@@ -262,8 +318,8 @@ void sim_unblock_all(const void *object)
 	for (i = 0; i < sim->thread_count; i++) {
 		struct gmm_sim_thread *thread = sim->threads[i];
 
-		if (thread->state == SIM_BLOCKED && thread->blocked_on == object) {
-			thread->blocked_on = NULL;
+		if (thread->state == SIM_BLOCKED && thread->access.object == object) {
+			thread->access = thread->after;
 			runnable_add(sim, thread);
 		}
 	}
@@ -287,7 +343,7 @@ static void thread_main(void)
 	fiber_arrive(NULL, self->id ? NULL : &sim->driver.stack_bottom,
 		     self->id ? NULL : &sim->driver.stack_size);
 	self->fn(self->arg);
-	gmm_sim_point(GMM_SIM_FINISH, GMM_SIM_SITE("thread"));
+	sim_point(GMM_SIM_FINISH, self, 1, true, GMM_SIM_SITE("thread"));
 	if (self->held_count || self->section_depth)
 		gmm_sim_fail("T%u %s ended holding a lock or in a section", self->id, self->name);
 	sim_stores_finish(sim, self);
@@ -301,7 +357,8 @@ static void thread_main(void)
 static struct gmm_sim_thread *thread_new(struct sim *sim, void (*fn)(void *arg), void *arg,
 					 const char *name)
 {
-	struct gmm_sim_thread *thread = calloc(1, sizeof(*thread));
+	struct gmm_sim_thread *thread = sim->arena ? sim_arena_alloc(sim, sizeof(*thread)) :
+						     calloc(1, sizeof(*thread));
 
 	if (!thread || sim->thread_count == SIM_THREADS_MAX) {
 		fprintf(stderr, "sim: more than %u threads in a run, or no memory\n",
@@ -312,16 +369,14 @@ static struct gmm_sim_thread *thread_new(struct sim *sim, void (*fn)(void *arg),
 	thread->name = name;
 	thread->fn = fn;
 	thread->arg = arg;
-	thread->op = GMM_SIM_START;
-	thread->site = GMM_SIM_SITE("thread");
+	thread->access = (struct gmm_sim_access){ .op = GMM_SIM_START,
+						  .writes = true,
+						  .object = thread,
+						  .site = GMM_SIM_SITE("thread") };
 	thread->priority = PRIORITY_FIRST | (uint32_t)sim_random(sim);
 	thread->stack = sim_stack_take(&thread->stack_size);
 	thread->stack_bottom = thread->stack;
-	getcontext(&thread->context);
-	thread->context.uc_stack.ss_sp = thread->stack;
-	thread->context.uc_stack.ss_size = thread->stack_size;
-	thread->context.uc_link = NULL;
-	makecontext(&thread->context, thread_main, 0);
+	sim_context_init(&thread->context, thread->stack, thread->stack_size, thread_main);
 	sim->threads[sim->thread_count++] = thread;
 	runnable_add(sim, thread);
 	return thread;
@@ -341,13 +396,16 @@ struct gmm_sim_thread *gmm_sim_thread_start(void (*fn)(void *arg), void *arg, co
 void gmm_sim_thread_join(struct gmm_sim_thread *thread)
 {
 	struct sim *sim = sim_required("gmm_sim_thread_join");
+	struct gmm_sim_access join = { .op = GMM_SIM_JOIN,
+				       .object = thread,
+				       .site = GMM_SIM_SITE("") };
 
 	gmm_sim_point(GMM_SIM_JOIN, GMM_SIM_SITE(""));
 	if (thread->joined || thread == sim->current)
 		gmm_sim_fail("T%u %s cannot be joined twice or by itself", thread->id,
 			     thread->name);
 	if (thread->state != SIM_FINISHED)
-		sim_block(GMM_SIM_JOIN, thread, GMM_SIM_SITE(""));
+		sim_block(&join, &join);
 	thread->joined = true;
 }
 
@@ -375,7 +433,7 @@ void gmm_sim_step(enum gmm_step_point point, const struct gmm_sim_site *site)
 		sim->step_hook(point);
 }
 
-static void config_complete(struct gmm_sim_config *config)
+void sim_config_complete(struct gmm_sim_config *config)
 {
 	if (!config->max_steps)
 		config->max_steps = MAX_STEPS_DEFAULT;
@@ -385,28 +443,29 @@ static void config_complete(struct gmm_sim_config *config)
 		config->priority_steps = PRIORITY_STEPS_DEFAULT;
 }
 
-/* Comes back here when the run has ended, from whichever thread ended it. */
-static void run_until_end(struct sim *sim)
+void sim_run_until_end(struct sim *sim)
 {
-	volatile bool started = false;
-
 	sim_now = sim;
-	getcontext(&sim->driver.context);
-	if (!started) {
-		started = true;
-		fiber_leave(&sim->driver.fake_stack, sim->current);
-		setcontext(&sim->current->context);
-	}
+	fiber_leave(&sim->driver.fake_stack, sim->current);
+	sim_context_switch(&sim->driver.context, &sim->current->context);
 	fiber_arrive(sim->driver.fake_stack, NULL, NULL);
 	sim_now = NULL;
 }
 
-int gmm_sim_run(const struct gmm_sim_config *config, void (*main_fn)(void *arg), void *arg,
-		struct gmm_sim_result *result)
+void sim_return_to_driver(struct sim *sim)
+{
+	struct gmm_sim_thread *self = sim->current;
+
+	fiber_leave(&self->fake_stack, &sim->driver);
+	sim_context_switch(&self->context, &sim->driver.context);
+	fiber_arrive(self->fake_stack, NULL, NULL);
+}
+
+struct sim *sim_begin(const struct gmm_sim_config *config, const struct gmm_sim_explorer *explorer,
+		      void (*main_fn)(void *arg), void *arg, struct gmm_sim_result *result)
 {
 	static struct sim run; /* large; a run is never inside another */
 	struct sim *sim = &run;
-	uint32_t i;
 
 	if (sim_now) {
 		fprintf(stderr, "sim: a run inside a run\n");
@@ -415,27 +474,45 @@ int gmm_sim_run(const struct gmm_sim_config *config, void (*main_fn)(void *arg),
 	memset(sim, 0, sizeof(*sim));
 	memset(result, 0, offsetof(struct gmm_sim_result, text) + 1);
 	sim->config = *config;
-	config_complete(&sim->config);
+	sim_config_complete(&sim->config);
 	sim->result = result;
 	sim->random = config->seed;
 	sim->hash = HASH_START;
 	sim->alloc_countdown = config->fail_alloc_at;
 	sim->priority_lowest = PRIORITY_FIRST;
+	sim->explorer = explorer;
+	sim->arena = explorer ? sim_arena_get() : NULL;
 	last_seed = config->seed;
 	sim->current = thread_new(sim, main_fn, arg, "main");
 	if (sim->config.priority_changes)
 		plan_priority_change(sim);
-	run_until_end(sim);
+	return sim;
+}
+
+void sim_end(struct sim *sim)
+{
+	uint32_t i;
+
+	sim_memory_release(sim);
+	for (i = 0; i < sim->thread_count; i++) {
+		sim_stack_give_back(sim->threads[i]->stack);
+		if (!sim->arena)
+			free(sim->threads[i]);
+	}
+}
+
+int gmm_sim_run(const struct gmm_sim_config *config, void (*main_fn)(void *arg), void *arg,
+		struct gmm_sim_result *result)
+{
+	struct sim *sim = sim_begin(config, NULL, main_fn, arg, result);
+
+	sim_run_until_end(sim);
 	result->seed = config->seed;
 	result->steps = sim->step;
 	result->trace_hash = sim->hash;
 	result->alloc_failed = sim->alloc_failed;
 	if (!result->failed)
 		result->failed = !sim_memory_check(sim, result->text, sizeof(result->text));
-	sim_memory_release(sim);
-	for (i = 0; i < sim->thread_count; i++) {
-		sim_stack_give_back(sim->threads[i]->stack);
-		free(sim->threads[i]);
-	}
+	sim_end(sim);
 	return result->failed ? -1 : 0;
 }

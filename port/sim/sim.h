@@ -15,6 +15,7 @@
 
 #include <stdio.h>
 
+#include <gmm_port/site.h>
 #include <gmm_port/types.h>
 #include <gmm_port/compiler.h>
 
@@ -46,6 +47,15 @@ struct gmm_sim_result {
 
 struct gmm_sim_thread;
 
+/* What a thread is about to do, or does. */
+struct gmm_sim_access {
+	enum gmm_sim_op op;
+	bool writes;		     /* changes the object */
+	uint32_t size;		     /* bytes */
+	const volatile void *object; /* NULL: nothing that others share */
+	const struct gmm_sim_site *site;
+};
+
 /*
  * Runs main_fn(arg) as the first thread until it returns or something fails. Every thread must have
  * been joined by then. Not reentrant, and for one OS thread of the process at a time.
@@ -53,6 +63,49 @@ struct gmm_sim_thread;
  */
 int gmm_sim_run(const struct gmm_sim_config *config, void (*main_fn)(void *arg), void *arg,
 		struct gmm_sim_result *result);
+
+/*
+ * Exploring: somebody else decides who runs next, and every schedule begins at one point, at which
+ * the first thread calls gmm_sim_checkpoint(): it has made what the others share and started them,
+ * and none has run yet. From there on the state is put back for each schedule. What the threads
+ * change lies in memory of gmm_zalloc() or on their stacks.
+ */
+#define GMM_SIM_EXPLORED_THREADS 8u
+
+struct gmm_sim_choice {
+	/* A bit for each thread that can go on; and for each whose oldest store can become seen. */
+	uint32_t runnable;
+	uint32_t storing;
+	/* The thread that came to this point, when it can go on; else GMM_SIM_NOBODY. */
+	uint32_t current;
+	const struct gmm_sim_access *next[GMM_SIM_EXPLORED_THREADS]; /* of runnable threads */
+};
+#define GMM_SIM_NOBODY 0xffu
+/* Answers of choose() beside the number of a thread. */
+#define GMM_SIM_CHOOSE_STORE 0x40u /* with a thread's number: its oldest store becomes seen */
+#define GMM_SIM_CHOOSE_LEAVE 0x80u /* nothing more is to be learnt from this schedule */
+
+struct gmm_sim_explorer {
+	/* Before each schedule: false ends the exploration. May change the configuration. */
+	bool (*begin)(void *opaque, struct gmm_sim_config *config);
+	/* At each point at which there is more than one answer. */
+	uint32_t (*choose)(void *opaque, const struct gmm_sim_choice *choice);
+	/* A thread does something; `stored`: a store that it has made becomes seen now. */
+	void (*performed)(void *opaque, uint32_t thread, bool stored,
+			  const struct gmm_sim_access *access);
+	/* After each schedule; not when it was left. */
+	void (*end)(void *opaque, const struct gmm_sim_result *result);
+	void *opaque;
+};
+
+/* As gmm_sim_run(). The first failure of the part before the checkpoint ends it: -1. */
+int gmm_sim_explore(const struct gmm_sim_config *config, const struct gmm_sim_explorer *explorer,
+		    void (*main_fn)(void *arg), void *arg, struct gmm_sim_result *result);
+/* Of the first thread; does nothing in gmm_sim_run(). */
+void gmm_sim_checkpoint(void);
+/* The name of a thread of the run, and what an operation is called. */
+const char *gmm_sim_thread_name(uint32_t thread);
+const char *gmm_sim_op_name(enum gmm_sim_op op);
 
 /* The following are for threads of a run. Names are kept by pointer. */
 struct gmm_sim_thread *gmm_sim_thread_start(void (*fn)(void *arg), void *arg, const char *name);

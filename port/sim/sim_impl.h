@@ -2,8 +2,6 @@
 #ifndef GMM_SIM_IMPL_H
 #define GMM_SIM_IMPL_H
 
-#include <ucontext.h>
-
 #include <gmm_port/debug.h>
 #include <gmm_port/lock.h>
 #include <gmm_port/step.h>
@@ -24,6 +22,11 @@ struct sim_pending_store {
 	volatile void *pointer;
 	uint64_t value __attribute__((may_alias));
 	size_t size;
+	const struct gmm_sim_site *site;
+};
+
+struct sim_context {
+	void *stack_pointer; /* everything else is on the stack */
 };
 
 struct gmm_sim_thread {
@@ -35,16 +38,16 @@ struct gmm_sim_thread {
 	bool joined;
 	uint32_t runnable_index; /* in sim.runnable, while SIM_RUNNABLE */
 	uint32_t priority;
-	enum gmm_sim_op op; /* what it does or is blocked in */
-	const struct gmm_sim_site *site;
-	const void *blocked_on;
+	struct gmm_sim_access access; /* what it does next, or is blocked in */
+	struct gmm_sim_access after;  /* what it does next, when it is not blocked any more */
+	uint64_t writes_seen;	      /* when it relaxed: all writes until then; 0: it did not */
 	struct gmm_sim_lock *held[SIM_LOCKS_HELD_MAX];
 	bool held_sleeps[SIM_LOCKS_HELD_MAX];
 	uint32_t held_count;
 	uint32_t section_depth;
 	struct sim_pending_store pending[SIM_PENDING_STORES];
 	uint32_t pending_count;
-	ucontext_t context;
+	struct sim_context context;
 	void *stack;
 	const void *stack_bottom; /* as the address sanitizer sees it */
 	size_t stack_size;
@@ -76,6 +79,14 @@ struct sim {
 	uint64_t blocks_live;
 	uint64_t alloc_countdown;
 	bool alloc_failed;
+	uint64_t writes; /* performed, of all threads */
+
+	/* Exploring; explorer NULL: not. */
+	const struct gmm_sim_explorer *explorer;
+	struct sim_arena *arena;
+	bool at_checkpoint; /* the first thread stands there, and is to be put back there */
+	bool explored;	    /* it is behind the checkpoint */
+	bool left;	    /* the explorer ended the schedule */
 };
 
 /* The run under way, or NULL. */
@@ -86,8 +97,32 @@ struct sim *sim_required(const char *what);
 
 uint64_t sim_random(struct sim *sim);
 
-/* sim.c: the calling thread stops until sim_unblock(), and another runs. */
-void sim_block(enum gmm_sim_op op, const void *object, const struct gmm_sim_site *site);
+/*
+ * sim.c: a yield point: another thread may run before this returns. Then the thread performs what
+ * was said: `writes` tells whether it changes the object.
+ */
+void sim_point(enum gmm_sim_op op, const volatile void *object, size_t size, bool writes,
+	       const struct gmm_sim_site *site);
+/* Something was performed that no yield point announced. */
+void sim_performed(struct sim *sim, struct gmm_sim_thread *thread,
+		   const struct gmm_sim_access *access);
+
+/* A run: made, run until its end or checkpoint, from whichever thread that came, and unmade. */
+struct sim *sim_begin(const struct gmm_sim_config *config, const struct gmm_sim_explorer *explorer,
+		      void (*main_fn)(void *arg), void *arg, struct gmm_sim_result *result);
+void sim_run_until_end(struct sim *sim);
+void sim_return_to_driver(struct sim *sim);
+void sim_end(struct sim *sim);
+void sim_config_complete(struct gmm_sim_config *config);
+
+/* Ends the schedule without a verdict. */
+void sim_leave(struct sim *sim) __attribute__((noreturn));
+
+/*
+ * The calling thread stops until sim_unblock_all() of the object of `wait`, and another runs; then
+ * it does `next`.
+ */
+void sim_block(const struct gmm_sim_access *wait, const struct gmm_sim_access *next);
 void sim_unblock_all(const void *object);
 void sim_fail_at(const struct gmm_sim_site *site, const char *format, ...) GMM_PRINTF(2, 3)
 	__attribute__((noreturn));
@@ -97,6 +132,18 @@ void sim_describe_threads(struct sim *sim, char *text, size_t size);
 const char *sim_op_name(enum gmm_sim_op op);
 const char *sim_file_name(const char *path);
 
+/* sim_context.c */
+void sim_context_init(struct sim_context *context, void *stack, size_t size, void (*entry)(void));
+void sim_context_switch(struct sim_context *from, struct sim_context *to);
+
+/* sim_explore.c: who runs next when an explorer decides; NULL: nobody can. */
+struct gmm_sim_thread *sim_explored_next(struct sim *sim);
+/* Whether what the thread is about to do has to wait for another thread. */
+bool sim_is_held_up(const struct sim *sim, const struct gmm_sim_thread *thread);
+
+/* sim_arena.c: memory that lies at the same place in each run, and can be put back. */
+void *sim_arena_alloc(struct sim *sim, size_t size);
+
 /* sim_stack.c */
 void *sim_stack_take(size_t *size);
 void sim_stack_give_back(void *stack);
@@ -104,6 +151,7 @@ void sim_stack_give_back(void *stack);
 /* sim_store.c */
 void sim_stores_finish(struct sim *sim, struct gmm_sim_thread *thread);
 void sim_stores_progress(struct sim *sim);
+void sim_store_oldest(struct sim *sim, struct gmm_sim_thread *thread);
 
 /* sim_lock.c */
 void sim_assert_no_spinlock(const struct gmm_sim_site *site);

@@ -86,8 +86,12 @@ static void lock_acquire(struct gmm_sim_lock *lock, bool sleeps, const struct gm
 {
 	struct gmm_sim_thread *self = self_of("lock");
 
+	struct gmm_sim_access take = {
+		.op = GMM_SIM_LOCK, .writes = true, .size = 1, .object = lock, .site = site
+	};
+
 	while (lock->owner) {
-		sim_block(GMM_SIM_LOCK, lock, site);
+		sim_block(&take, &take);
 		lock_check(lock, site);
 	}
 	lock->owner = self;
@@ -101,7 +105,7 @@ void gmm_sim_lock_take(struct gmm_sim_lock *lock, bool sleeps, const struct gmm_
 {
 	struct gmm_sim_thread *self = self_of("lock");
 
-	gmm_sim_point(GMM_SIM_LOCK, site);
+	sim_point(GMM_SIM_LOCK, lock, 1, true, site);
 	lock_check(lock, site);
 	if (sleeps)
 		gmm_sim_assert_may_sleep(site);
@@ -139,7 +143,7 @@ static void lock_release(struct gmm_sim_lock *lock, const struct gmm_sim_site *s
 void gmm_sim_lock_drop(struct gmm_sim_lock *lock, const struct gmm_sim_site *site)
 {
 	self_of("lock");
-	gmm_sim_point(GMM_SIM_UNLOCK, site);
+	sim_point(GMM_SIM_UNLOCK, lock, 1, true, site);
 	lock_release(lock, site);
 	gmm_sim_point(GMM_SIM_UNLOCKED, site);
 }
@@ -167,9 +171,15 @@ void gmm_sim_queue_wait(struct gmm_waitqueue *queue, struct gmm_sim_lock *lock,
 			const struct gmm_sim_site *site)
 {
 	struct gmm_sim_thread *self = self_of("wait");
+	struct gmm_sim_access unlock = {
+		.op = GMM_SIM_UNLOCK, .writes = true, .size = 1, .object = lock, .site = site
+	};
+	struct gmm_sim_access lock_again = unlock;
+	struct gmm_sim_access wait = { .op = GMM_SIM_WAIT, .object = queue, .site = site };
 	uint32_t i;
 
-	gmm_sim_point(GMM_SIM_WAIT, site);
+	lock_again.op = GMM_SIM_LOCK;
+	sim_point(GMM_SIM_WAIT, queue, 1, true, site);
 	queue_check(queue, site);
 	gmm_sim_lock_assert_held(lock, site);
 	for (i = 0; i < self->held_count; i++)
@@ -180,8 +190,9 @@ void gmm_sim_queue_wait(struct gmm_waitqueue *queue, struct gmm_sim_lock *lock,
 		sim_fail_at(site, "waits, but T%u is in a section", self->id);
 	queue->waiters++;
 	lock_release(lock, site);
-	if (sim_random(sim_now) % SPURIOUS_WAKE_OF)
-		sim_block(GMM_SIM_WAIT, queue, site);
+	sim_performed(sim_now, self, &unlock);
+	if (sim_now->explorer || sim_random(sim_now) % SPURIOUS_WAKE_OF)
+		sim_block(&wait, &lock_again);
 	else
 		gmm_sim_point(GMM_SIM_UNLOCKED, site);
 	queue_check(queue, site);
@@ -194,7 +205,7 @@ void gmm_sim_queue_wake(struct gmm_waitqueue *queue, const struct gmm_sim_site *
 {
 	struct gmm_sim_thread *self = self_of("wake");
 
-	gmm_sim_point(GMM_SIM_WAKE, site);
+	sim_point(GMM_SIM_WAKE, queue, 1, true, site);
 	queue_check(queue, site);
 	sim_stores_finish(sim_now, self);
 	sim_unblock_all(queue);
@@ -202,10 +213,15 @@ void gmm_sim_queue_wake(struct gmm_waitqueue *queue, const struct gmm_sim_site *
 
 void gmm_sim_word_wait(const uint32_t *word, uint32_t seen)
 {
+	struct gmm_sim_access wait = { .op = GMM_SIM_WAIT,
+				       .size = sizeof(*word),
+				       .object = word,
+				       .site = GMM_SIM_SITE("gate") };
+
 	sim_required("gmm_sim_word_wait");
 	sim_stores_finish(sim_now, sim_now->current);
 	if (*(const volatile uint32_t *)word == seen)
-		sim_block(GMM_SIM_WAIT, word, GMM_SIM_SITE("gate"));
+		sim_block(&wait, &wait);
 }
 
 void gmm_sim_word_wake(const uint32_t *word)

@@ -76,14 +76,20 @@ void *gmm_sim_zalloc(size_t size, bool sleeps, const struct gmm_sim_site *site)
 	struct sim_block *block;
 	void *raw;
 
-	gmm_sim_point(GMM_SIM_ALLOC, site);
+	/* Which one fails depends on who comes first. */
+	sim_point(GMM_SIM_ALLOC, sim->alloc_countdown ? &sim->alloc_countdown : NULL, 1, true,
+		  site);
 	if (sleeps)
 		gmm_sim_assert_may_sleep(site);
 	if (!size)
 		sim_fail_at(site, "allocation of no bytes");
 	if (alloc_refused(sim))
 		return NULL;
-	if (posix_memalign(&raw, ALIGNMENT, sizeof(*block) + size + EDGE_SIZE))
+	if (sim->arena)
+		raw = sim_arena_alloc(sim, sizeof(*block) + size + EDGE_SIZE);
+	else if (posix_memalign(&raw, ALIGNMENT, sizeof(*block) + size + EDGE_SIZE))
+		raw = NULL;
+	if (!raw)
 		return NULL;
 	block = raw;
 	*block = (struct sim_block){ .state = BLOCK_LIVE, .size = size, .allocated_at = site };
@@ -114,7 +120,7 @@ static void assert_nobody_blocked_in(struct sim *sim, struct sim_block *block,
 		struct gmm_sim_thread *thread = sim->threads[i];
 
 		if (thread->state == SIM_BLOCKED &&
-		    in_bytes(thread->blocked_on, block_bytes(block), block->size))
+		    in_bytes(thread->access.object, block_bytes(block), block->size))
 			sim_fail_at(site, "freed while T%u is blocked on it", thread->id);
 		for (j = 0; j < thread->held_count; j++)
 			if (in_bytes(thread->held[j], block_bytes(block), block->size))
@@ -140,7 +146,7 @@ void gmm_sim_free(void *pointer, size_t size, const struct gmm_sim_site *site)
 	struct sim_block *block;
 	uint32_t i;
 
-	gmm_sim_point(GMM_SIM_FREE, site);
+	sim_point(GMM_SIM_FREE, pointer, size, true, site);
 	if (!pointer)
 		return;
 	block = (struct sim_block *)pointer - 1;
@@ -232,6 +238,8 @@ static void blocks_free(struct sim_block *block)
 
 void sim_memory_release(struct sim *sim)
 {
+	if (sim->arena)
+		return;
 	blocks_free(sim->live);
 	blocks_free(sim->quarantine);
 }

@@ -8,10 +8,18 @@
 
 #include "sim_impl.h"
 
-static void store_oldest(struct sim *sim, struct gmm_sim_thread *thread)
+void sim_store_oldest(struct sim *sim, struct gmm_sim_thread *thread)
 {
 	struct sim_pending_store oldest = thread->pending[0];
+	struct gmm_sim_access access = { .op = GMM_SIM_STORE,
+					 .writes = true,
+					 .size = (uint32_t)oldest.size,
+					 .object = oldest.pointer,
+					 .site = oldest.site };
 
+	sim->writes++;
+	if (sim->explored)
+		sim->explorer->performed(sim->explorer->opaque, thread->id, true, &access);
 	memcpy((void *)(uintptr_t)oldest.pointer, &oldest.value, oldest.size);
 	thread->pending_count--;
 	sim->pending_stores--;
@@ -22,7 +30,7 @@ static void store_oldest(struct sim *sim, struct gmm_sim_thread *thread)
 void sim_stores_finish(struct sim *sim, struct gmm_sim_thread *thread)
 {
 	while (thread->pending_count)
-		store_oldest(sim, thread);
+		sim_store_oldest(sim, thread);
 }
 
 void sim_stores_progress(struct sim *sim)
@@ -38,7 +46,7 @@ void sim_stores_progress(struct sim *sim)
 	i = (uint32_t)((random >> 8) % sim->thread_count);
 	while (!sim->threads[i]->pending_count)
 		i = (i + 1) % sim->thread_count;
-	store_oldest(sim, sim->threads[i]);
+	sim_store_oldest(sim, sim->threads[i]);
 }
 
 static bool overlaps(const struct sim_pending_store *store, const volatile void *pointer,
@@ -59,7 +67,7 @@ const volatile void *gmm_sim_load(const volatile void *pointer, size_t size,
 
 	if (!sim)
 		return pointer;
-	gmm_sim_point(GMM_SIM_LOAD, site);
+	sim_point(GMM_SIM_LOAD, pointer, size, false, site);
 	sim_memory_assert_live(sim, pointer, size, site);
 	self = sim->current;
 	for (i = self->pending_count; i > 0; i--) {
@@ -83,7 +91,7 @@ void gmm_sim_store(volatile void *pointer, const volatile void *value, size_t si
 
 	if (!sim || !sim->config.store_buffers) {
 		if (sim) {
-			gmm_sim_point(GMM_SIM_STORE, site);
+			sim_point(GMM_SIM_STORE, pointer, size, true, site);
 			sim_memory_assert_live(sim, pointer, size, site);
 		}
 		memcpy((void *)(uintptr_t)pointer, (const void *)(uintptr_t)value, size);
@@ -92,11 +100,12 @@ void gmm_sim_store(volatile void *pointer, const volatile void *value, size_t si
 	gmm_sim_point(GMM_SIM_STORE, site);
 	sim_memory_assert_live(sim, pointer, size, site);
 	if (sim->current->pending_count == SIM_PENDING_STORES)
-		store_oldest(sim, sim->current);
+		sim_store_oldest(sim, sim->current);
 	store = &sim->current->pending[sim->current->pending_count++];
 	sim->pending_stores++;
 	store->pointer = pointer;
 	store->size = size;
+	store->site = site;
 	memcpy(&store->value, (const void *)(uintptr_t)value, size);
 }
 
@@ -106,7 +115,7 @@ volatile void *gmm_sim_update(volatile void *pointer, size_t size, const struct 
 
 	if (!sim)
 		return pointer;
-	gmm_sim_point(GMM_SIM_UPDATE, site);
+	sim_point(GMM_SIM_UPDATE, pointer, size, true, site);
 	sim_stores_finish(sim, sim->current);
 	sim_memory_assert_live(sim, pointer, size, site);
 	return pointer;
@@ -116,7 +125,8 @@ void gmm_sim_fence(const struct gmm_sim_site *site)
 {
 	if (!sim_now)
 		return;
-	gmm_sim_point(GMM_SIM_FENCE, site);
+	sim_point(GMM_SIM_FENCE, sim_now->current->pending_count ? sim_now->current : NULL, 1, true,
+		  site);
 	sim_stores_finish(sim_now, sim_now->current);
 }
 
@@ -134,7 +144,8 @@ void gmm_sim_light_barrier(bool full, const struct gmm_sim_site *site)
 {
 	struct sim *sim = sim_required("light barrier");
 
-	gmm_sim_point(GMM_SIM_LIGHT_BARRIER, site);
+	sim_point(GMM_SIM_LIGHT_BARRIER, full && sim->current->pending_count ? sim->current : NULL,
+		  1, true, site);
 	if (full)
 		sim_stores_finish(sim, sim->current);
 }
@@ -145,7 +156,8 @@ void gmm_sim_heavy_barrier(const struct gmm_sim_site *site)
 	struct sim *sim = sim_required("heavy barrier");
 	uint32_t i;
 
-	gmm_sim_point(GMM_SIM_HEAVY_BARRIER, site);
+	sim_point(GMM_SIM_HEAVY_BARRIER, sim->config.store_buffers ? &sim->pending_stores : NULL, 1,
+		  true, site);
 	sim_assert_no_spinlock(site);
 	sim_stores_finish(sim, sim->current);
 	if (sim->barrier_refused)

@@ -33,6 +33,11 @@ const char *sim_op_name(enum gmm_sim_op op)
 	return names[op];
 }
 
+const char *gmm_sim_op_name(enum gmm_sim_op op)
+{
+	return sim_op_name(op);
+}
+
 const char *sim_file_name(const char *path)
 {
 	const char *slash = strrchr(path, '/');
@@ -61,7 +66,7 @@ static void GMM_PRINTF(2, 3) text_add(struct text *text, const char *format, ...
 	text->left -= (size_t)length;
 }
 
-static const struct gmm_sim_thread *holder_of(const struct sim *sim, const void *object)
+static const struct gmm_sim_thread *holder_of(const struct sim *sim, const volatile void *object)
 {
 	uint32_t i, j;
 
@@ -79,14 +84,14 @@ static void describe_blocked(const struct sim *sim, const struct gmm_sim_thread 
 	const struct gmm_sim_thread *joined;
 
 	text_add(text, "blocked");
-	if (thread->op == GMM_SIM_LOCK) {
+	if (thread->access.op == GMM_SIM_LOCK) {
 		text_add(text, " at rank %u",
-			 ((const struct gmm_sim_lock *)thread->blocked_on)->rank);
-		holder = holder_of(sim, thread->blocked_on);
+			 ((const volatile struct gmm_sim_lock *)thread->access.object)->rank);
+		holder = holder_of(sim, thread->access.object);
 		if (holder)
 			text_add(text, ", T%u holds it", holder->id);
-	} else if (thread->op == GMM_SIM_JOIN) {
-		joined = thread->blocked_on;
+	} else if (thread->access.op == GMM_SIM_JOIN) {
+		joined = (const struct gmm_sim_thread *)(uintptr_t)thread->access.object;
 		text_add(text, ", waits for the end of T%u", joined->id);
 	}
 }
@@ -97,8 +102,8 @@ static void describe_thread(const struct sim *sim, const struct gmm_sim_thread *
 	uint32_t i;
 
 	text_add(text, "  T%u %s: %s %s (%s:%d), ", thread->id, thread->name,
-		 sim_op_name(thread->op), thread->site->name, sim_file_name(thread->site->file),
-		 thread->site->line);
+		 sim_op_name(thread->access.op), thread->access.site->name,
+		 sim_file_name(thread->access.site->file), thread->access.site->line);
 	if (thread->state == SIM_BLOCKED)
 		describe_blocked(sim, thread, text);
 	else

@@ -1,0 +1,384 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
+#include "machine.h"
+
+#include <gmm_port/alloc.h>
+
+#define RANK_LIVE 190u
+
+uint64_t machine_word(uint32_t page)
+{
+	return 0x1000 + page;
+}
+
+static uint64_t *frame_word(struct machine *machine, uint64_t frame)
+{
+	return (uint64_t *)(machine->frames + frame * MACHINE_PAGE_BYTES);
+}
+
+uint64_t *machine_contents(struct machine *machine, uint32_t page)
+{
+	return frame_word(machine, gmm_load_relaxed(&machine->frame_of[page]));
+}
+
+static int resolve(void *opaque, uint64_t page, uint32_t count, uint32_t access, gmm_pfn_t *pfns)
+{
+	struct machine *machine = opaque;
+	uint32_t i;
+
+	if (page + count > MACHINE_PAGES)
+		return -GMM_EFAULT;
+	for (i = 0; i < count; i++) {
+		machine_check(machine->resident[page + i]);
+		pfns[i] = gmm_load_relaxed(&machine->frame_of[page + i]);
+		machine->references[pfns[i]]++;
+	}
+	return 0;
+}
+
+static void put(void *opaque, const gmm_pfn_t *pfns, uint32_t count)
+{
+	struct machine *machine = opaque;
+	uint32_t i;
+
+	for (i = 0; i < count; i++) {
+		machine_check(pfns[i] < MACHINE_FRAMES);
+		machine_check(--machine->references[pfns[i]] >= 0);
+	}
+}
+
+static int map(void *opaque, const gmm_pfn_t *pfns, uint32_t count, uint32_t access, void **pointer)
+{
+	struct machine *machine = opaque;
+	uint32_t i;
+
+	for (i = 1; i < count; i++)
+		if (pfns[i] != pfns[0] + i)
+			return -GMM_EXDEV;
+	for (i = 0; i < count; i++)
+		machine->mappings[pfns[i]]++;
+	*pointer = frame_word(machine, pfns[0]);
+	return 0;
+}
+
+static void unmap(void *opaque, void *pointer, uint32_t count)
+{
+	struct machine *machine = opaque;
+	size_t offset = (size_t)((uint8_t *)pointer - machine->frames);
+	uint32_t i;
+
+	machine_check(offset % MACHINE_PAGE_BYTES == 0);
+	for (i = 0; i < count; i++)
+		machine_check(--machine->mappings[offset / MACHINE_PAGE_BYTES + i] >= 0);
+}
+
+static int fill(void *opaque, uint64_t page, uint32_t count, enum gmm_page_origin origin)
+{
+	struct machine *machine = opaque;
+	uint32_t i;
+
+	for (i = 0; i < count; i++) {
+		uint64_t word = origin == GMM_ORIGIN_SOURCE ? machine->source[page + i] :
+				origin == GMM_ORIGIN_STORE  ? machine->store[page + i] :
+							      0;
+
+		machine_check(!machine->resident[page + i]);
+		machine->resident[page + i] = true;
+		gmm_store_relaxed(machine_contents(machine, (uint32_t)page + i), word);
+	}
+	return 0;
+}
+
+static int write_out(void *opaque, uint64_t page, uint32_t count)
+{
+	struct machine *machine = opaque;
+	uint32_t i;
+
+	for (i = 0; i < count; i++) {
+		machine_check(machine->resident[page + i]);
+		machine->store[page + i] =
+			gmm_load_relaxed(machine_contents(machine, (uint32_t)page + i));
+	}
+	return 0;
+}
+
+static int discard(void *opaque, uint64_t page, uint32_t count)
+{
+	struct machine *machine = opaque;
+	uint32_t i;
+
+	for (i = 0; i < count; i++) {
+		machine->resident[page + i] = false;
+		gmm_store_relaxed(machine_contents(machine, (uint32_t)page + i), MACHINE_POISON);
+		/* The page is gone for vCPUs, too. */
+		gmm_store_relaxed(&machine->reach[page + i], 0u);
+	}
+	return 0;
+}
+
+static int read_page(void *opaque, uint64_t page, bool resident, enum gmm_page_origin origin,
+		     void *buffer)
+{
+	struct machine *machine = opaque;
+	uint64_t word;
+
+	if (resident)
+		word = gmm_load_relaxed(machine_contents(machine, (uint32_t)page));
+	else
+		word = origin == GMM_ORIGIN_SOURCE ? machine->source[page] :
+		       origin == GMM_ORIGIN_STORE  ? machine->store[page] :
+						     0;
+	*(uint64_t *)buffer = word;
+	return 0;
+}
+
+static const struct gmm_memory_ops resident_ops = {
+	.version = GMM_MEMORY_OPS_VERSION,
+	.name = "machine",
+	.resolve = resolve,
+	.put = put,
+	.map = map,
+	.unmap = unmap,
+	.read = read_page,
+};
+
+static const struct gmm_memory_ops lazy_ops = {
+	.version = GMM_MEMORY_OPS_VERSION,
+	.flags = GMM_MEMORY_LAZY | GMM_MEMORY_EVICTABLE | GMM_MEMORY_AGEABLE,
+	.name = "lazy machine",
+	.resolve = resolve,
+	.put = put,
+	.map = map,
+	.unmap = unmap,
+	.fill = fill,
+	.write_out = write_out,
+	.discard = discard,
+	.read = read_page,
+};
+
+static void wake_waiters(struct machine *machine)
+{
+	gmm_spin_lock(&machine->lock);
+	machine->wakes++;
+	gmm_waitqueue_wake_all(&machine->woken);
+	gmm_spin_unlock(&machine->lock);
+}
+
+static int live_map(void *opaque, const struct gmm_span *span, uint32_t access)
+{
+	struct machine *machine = opaque;
+	uint64_t i;
+
+	for (i = 0; i < span->count; i++)
+		gmm_store_relaxed(&machine->reach[span->page + i],
+				  access & GMM_ACCESS_WRITE ? GMM_ACCESS_READ | GMM_ACCESS_WRITE :
+							      GMM_ACCESS_READ);
+	wake_waiters(machine);
+	return 0;
+}
+
+static int live_unmap(void *opaque, const struct gmm_span *span)
+{
+	struct machine *machine = opaque;
+	uint64_t i;
+
+	for (i = 0; i < span->count; i++)
+		gmm_exchange(&machine->reach[span->page + i], 0u);
+	return 0;
+}
+
+static int live_protect(void *opaque, const struct gmm_span *span)
+{
+	struct machine *machine = opaque;
+	uint64_t i;
+
+	for (i = 0; i < span->count; i++)
+		gmm_fetch_and(&machine->reach[span->page + i], ~GMM_ACCESS_WRITE);
+	return 0;
+}
+
+static int live_unprotect(void *opaque, const struct gmm_span *span)
+{
+	return live_map(opaque, span, GMM_ACCESS_READ | GMM_ACCESS_WRITE);
+}
+
+static void live_wake(void *opaque, const struct gmm_span *span)
+{
+	wake_waiters(opaque);
+}
+
+static int live_slot_change(void *opaque, const struct gmm_slot_info *old,
+			    const struct gmm_slot_info *now)
+{
+	return 0;
+}
+
+static const struct gmm_stage2_ops live_ops = {
+	.version = GMM_STAGE2_OPS_VERSION,
+	.flags = GMM_STAGE2_MAPS_PROTECTED,
+	.name = "machine",
+	.map = live_map,
+	.unmap = live_unmap,
+	.protect = live_protect,
+	.unprotect = live_unprotect,
+	.wake = live_wake,
+	.slot_change = live_slot_change,
+};
+
+struct gmm_slot_config machine_slot(struct machine *machine, uint32_t id, gmm_gfn_t gfn,
+				    uint64_t page, uint64_t count)
+{
+	return (struct gmm_slot_config){
+		.id = id,
+		.flags = machine->traits & MACHINE_LOG ? GMM_SLOT_LOG_DIRTY : 0,
+		.gfn = gfn,
+		.count = count,
+		.hva = MACHINE_HVA + page * MACHINE_PAGE_BYTES,
+		.memory_ops = machine->traits & MACHINE_LAZY ? &lazy_ops : &resident_ops,
+		.memory = machine,
+		.memory_page = page,
+	};
+}
+
+void machine_init(struct machine *machine, uint32_t traits)
+{
+	struct gmm_guest_config config = { .gpa_bits = 21 };
+	struct gmm_slot_config slot;
+	uint32_t i;
+
+	gmm_memset(machine, 0, sizeof(*machine));
+	machine->traits = traits;
+	machine->frames = gmm_zalloc(MACHINE_FRAMES * MACHINE_PAGE_BYTES);
+	gmm_spin_init(&machine->lock, RANK_LIVE);
+	gmm_waitqueue_init(&machine->woken);
+	for (i = 0; i < MACHINE_FRAMES; i++)
+		*frame_word(machine, i) = i < MACHINE_PAGES && !(traits & MACHINE_LAZY) ?
+						  machine_word(i) :
+						  MACHINE_POISON;
+	for (i = 0; i < MACHINE_PAGES; i++) {
+		machine->frame_of[i] = i;
+		machine->resident[i] = !(traits & MACHINE_LAZY);
+		machine->source[i] = machine_word(i);
+	}
+	if (traits & MACHINE_VCPUS)
+		config.max_vcpus = 2;
+	if (traits & MACHINE_OWNER) {
+		config.stage2_ops = &live_ops;
+		config.stage2_owner = machine;
+	}
+	machine_must(gmm_guest_create(&config, &machine->guest));
+	if (traits & MACHINE_NO_SLOT)
+		return;
+	slot = machine_slot(machine, 0, 0, 0, MACHINE_PAGES);
+	machine_must(gmm_slot_add(machine->guest, &slot));
+}
+
+void machine_fini(struct machine *machine)
+{
+	uint32_t i;
+
+	if (!(machine->traits & MACHINE_NO_SLOT))
+		machine_must(gmm_slot_remove(machine->guest, 0));
+	machine_must(gmm_guest_destroy(machine->guest));
+	for (i = 0; i < MACHINE_FRAMES; i++) {
+		machine_check(!machine->references[i]);
+		machine_check(!machine->mappings[i]);
+	}
+	gmm_waitqueue_destroy(&machine->woken);
+	gmm_spin_destroy(&machine->lock);
+	gmm_free(machine->frames, MACHINE_FRAMES * MACHINE_PAGE_BYTES);
+}
+
+void machine_move(struct machine *machine, uint32_t page)
+{
+	struct gmm_range range = { page, page + 1 };
+	uint32_t from = machine->frame_of[page];
+	uint32_t to = from ^ MACHINE_PAGES;
+	uint64_t word;
+
+	machine_must(gmm_invalidate_begin(machine->guest, GMM_RANGE_GFN, &range, 1, 0, NULL));
+	word = gmm_exchange(frame_word(machine, from), MACHINE_POISON);
+	gmm_store_relaxed(frame_word(machine, to), word);
+	gmm_store_relaxed(&machine->frame_of[page], to);
+	gmm_invalidate_end(machine->guest, GMM_RANGE_GFN, &range, 1);
+}
+
+/* One access, or a fault of it. */
+static bool guest_access(struct machine *machine, uint32_t page, uint32_t access, uint64_t *word)
+{
+	uint64_t wakes;
+	int answer;
+
+	gmm_spin_lock(&machine->lock);
+	wakes = machine->wakes;
+	gmm_spin_unlock(&machine->lock);
+	if ((gmm_load_acquire(&machine->reach[page]) & access) == access) {
+		if (access & GMM_ACCESS_WRITE)
+			gmm_store_relaxed(machine_contents(machine, page), *word);
+		else
+			*word = gmm_load_relaxed(machine_contents(machine, page));
+		return true;
+	}
+	answer = gmm_fault_serve(machine->guest, page, access);
+	machine_check(answer == 0 || answer == GMM_FAULT_HELD);
+	if (answer == GMM_FAULT_HELD) {
+		gmm_spin_lock(&machine->lock);
+		while (machine->wakes == wakes)
+			gmm_waitqueue_wait(&machine->woken, &machine->lock);
+		gmm_spin_unlock(&machine->lock);
+	}
+	return false;
+}
+
+uint64_t machine_guest_read(struct machine *machine, uint32_t page)
+{
+	uint64_t word;
+
+	while (!guest_access(machine, page, GMM_ACCESS_READ, &word))
+		;
+	return word;
+}
+
+void machine_guest_write(struct machine *machine, uint32_t page, uint64_t word)
+{
+	while (!guest_access(machine, page, GMM_ACCESS_READ | GMM_ACCESS_WRITE, &word))
+		;
+}
+
+static uint64_t *enter(struct gmm_cache *cache, struct gmm_reader *reader, uint64_t offset)
+{
+	uint64_t *pointer;
+
+	gmm_section_enter(reader);
+	while (!(pointer = gmm_cache_pointer(cache, offset, sizeof(*pointer)))) {
+		gmm_section_exit(reader);
+		machine_must(gmm_cache_refresh(cache));
+		gmm_section_enter(reader);
+	}
+	return pointer;
+}
+
+uint64_t machine_read(struct gmm_cache *cache, struct gmm_reader *reader, uint64_t offset)
+{
+	uint64_t *pointer = enter(cache, reader, offset);
+	uint64_t word = gmm_load_relaxed(pointer);
+
+	gmm_section_exit(reader);
+	return word;
+}
+
+void machine_write(struct gmm_cache *cache, struct gmm_reader *reader, uint64_t offset,
+		   uint64_t word)
+{
+	gmm_store_relaxed(enter(cache, reader, offset), word);
+	gmm_cache_mark_dirty(cache, offset, sizeof(word));
+	gmm_section_exit(reader);
+}
+
+void machine_go(struct gmm_sim_thread **threads, uint32_t count)
+{
+	uint32_t i;
+
+	gmm_sim_checkpoint();
+	for (i = 0; i < count; i++)
+		gmm_sim_thread_join(threads[i]);
+}

@@ -1,0 +1,89 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
+/*
+ * What the engine manages in a scenario: a guest of a few pages, each in one of two frames, whose
+ * operations are single steps. Ledgers of references and mappings; frames that are not in use hold
+ * poison. Checks end the schedule as a failure (gmm_sim_fail).
+ */
+#ifndef GMM_EXPLORE_MACHINE_H
+#define GMM_EXPLORE_MACHINE_H
+
+#include <guestmm/cache.h>
+#include <guestmm/dirty.h>
+#include <guestmm/evict.h>
+#include <guestmm/fault.h>
+#include <guestmm/guest.h>
+#include <guestmm/invalidate.h>
+#include <guestmm/section.h>
+#include <guestmm/slot.h>
+#include <guestmm/vcpu.h>
+
+#include <gmm_port/wait.h>
+
+#include "sim.h"
+
+#define MACHINE_PAGES 4u
+#define MACHINE_FRAMES (2 * MACHINE_PAGES)
+#define MACHINE_PAGE_BYTES 4096u
+#define MACHINE_HVA 0x7f0000000000ull
+#define MACHINE_POISON 0xdeaddeaddeaddeadull
+
+#define MACHINE_LAZY 1u	   /* pages are absent at first */
+#define MACHINE_OWNER 2u   /* there is a live second stage, which maps protected */
+#define MACHINE_LOG 4u	   /* slot 0 logs */
+#define MACHINE_NO_SLOT 8u /* the slot is the scenario's business */
+#define MACHINE_VCPUS 16u  /* two vCPU ids */
+
+struct machine {
+	struct gmm_guest *guest;
+	uint8_t *frames;
+	uint32_t traits;
+	/* Each changes in one step. */
+	uint32_t frame_of[MACHINE_PAGES]; /* atomic */
+	bool resident[MACHINE_PAGES];
+	uint64_t source[MACHINE_PAGES];
+	uint64_t store[MACHINE_PAGES];
+	int32_t references[MACHINE_FRAMES];
+	int32_t mappings[MACHINE_FRAMES];
+	/* The live second stage. */
+	uint32_t reach[MACHINE_PAGES]; /* atomic: GMM_ACCESS_* */
+	struct gmm_spinlock lock;
+	struct gmm_waitqueue woken;
+	uint64_t wakes; /* under lock */
+};
+
+/* Ends the schedule with a line unless it holds. */
+#define machine_check(condition)                                                        \
+	do {                                                                            \
+		if (!(condition))                                                       \
+			gmm_sim_fail("%s:%d: %s", __func__, __LINE__, #condition); \
+	} while (0)
+/* What a scenario needs and what cannot fail there. */
+#define machine_must(call) machine_check(!(call))
+
+/* Page n holds machine_word(n); its frame is n until it is moved. */
+void machine_init(struct machine *machine, uint32_t traits);
+/* Caches, readers and vCPUs are gone. Checks the ledgers. */
+void machine_fini(struct machine *machine);
+
+uint64_t machine_word(uint32_t page);
+struct gmm_slot_config machine_slot(struct machine *machine, uint32_t id, gmm_gfn_t gfn,
+				    uint64_t page, uint64_t count);
+/* Where the page's contents are now. */
+uint64_t *machine_contents(struct machine *machine, uint32_t page);
+
+/* Begin, move a page to its other frame, end. */
+void machine_move(struct machine *machine, uint32_t page);
+
+/* A vCPU's access through the second stage; it faults and waits as often as needed. */
+uint64_t machine_guest_read(struct machine *machine, uint32_t page);
+void machine_guest_write(struct machine *machine, uint32_t page, uint64_t word);
+
+/* Through a cache, refreshing as often as needed. */
+uint64_t machine_read(struct gmm_cache *cache, struct gmm_reader *reader, uint64_t offset);
+void machine_write(struct gmm_cache *cache, struct gmm_reader *reader, uint64_t offset,
+		   uint64_t word);
+
+/* Threads of a scenario: started before the checkpoint, which explore_go() is. */
+void machine_go(struct gmm_sim_thread **threads, uint32_t count);
+
+#endif

@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
+/* The command gmm-explore. */
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "schedule.h"
+#include "search.h"
+
+#define PREEMPTIONS_DEFAULT 2u
+#define EXIT_GOOD 0
+#define EXIT_FOUND 1
+#define EXIT_WRONG 2
+
+struct command {
+	struct explore_request request;
+	const char *replay;
+	const char *output; /* directory for failing schedules */
+	bool list;
+	bool deep;
+	bool own_bound;
+	bool quiet;
+	bool only_store_buffers;
+};
+
+enum explore_option {
+	OPTION_HELP = 256,
+	OPTION_LIST,
+	OPTION_REPLAY,
+	OPTION_PREEMPTIONS,
+	OPTION_STORE_BUFFERS,
+	OPTION_RANDOM,
+	OPTION_PRIORITIES,
+	OPTION_SCHEDULES,
+	OPTION_SECONDS,
+	OPTION_FAIL_ALLOCATION,
+	OPTION_NO_SEEN,
+	OPTION_DEEP,
+	OPTION_OUTPUT,
+};
+
+static const struct option long_options[] = {
+	{ "help", no_argument, NULL, OPTION_HELP },
+	{ "list", no_argument, NULL, OPTION_LIST },
+	{ "replay", required_argument, NULL, OPTION_REPLAY },
+	{ "preemptions", required_argument, NULL, OPTION_PREEMPTIONS },
+	{ "store-buffers", no_argument, NULL, OPTION_STORE_BUFFERS },
+	{ "random", required_argument, NULL, OPTION_RANDOM },
+	{ "priorities", required_argument, NULL, OPTION_PRIORITIES },
+	{ "schedules", required_argument, NULL, OPTION_SCHEDULES },
+	{ "seconds", required_argument, NULL, OPTION_SECONDS },
+	{ "fail-allocation", required_argument, NULL, OPTION_FAIL_ALLOCATION },
+	{ "no-seen", no_argument, NULL, OPTION_NO_SEEN },
+	{ "deep", no_argument, NULL, OPTION_DEEP },
+	{ "output", required_argument, NULL, OPTION_OUTPUT },
+	{ NULL, 0, NULL, 0 },
+};
+
+static void print_help(void)
+{
+	printf("Usage: gmm-explore [OPTION]... [SCENARIO]...\n"
+	       "\n"
+	       "Runs scenarios of the engine in every order of their threads' steps, within a bound.\n"
+	       "\n"
+	       "  --list               print the scenarios\n"
+	       "  --preemptions N|all  threads interrupted where they could go on (each scenario's own)\n"
+	       "  --store-buffers      only with delayed stores, as x86 has them\n"
+	       "  --no-seen            do not leave out states that were seen before\n"
+	       "  --random SEED        schedules at random instead, without end\n"
+	       "  --priorities SEED    at random by priorities (PCT), without end\n"
+	       "  --schedules N        end after so many schedules of a scenario\n"
+	       "  --seconds N          end after so many seconds of a scenario\n"
+	       "  --fail-allocation N  the Nth allocation behind the checkpoint fails\n"
+	       "  --deep               one preemption more for each scenario\n"
+	       "  --output DIR         where failing schedules are written (.)\n"
+	       "  --replay FILE        run one schedule from a file and print it\n"
+	       "  --help               print this\n"
+	       "\n"
+	       "Exit status: 0 no scenario fails; 1 one does: the schedule is printed and written to a\n"
+	       "file; 2 wrong use.\n");
+}
+
+static int wrong(const char *what, const char *which)
+{
+	fprintf(stderr, "gmm-explore: %s '%s': see gmm-explore --help\n", what, which);
+	return EXIT_WRONG;
+}
+
+/* -1: go on. */
+static int read_number(const char *text, uint64_t *number)
+{
+	char *end;
+
+	errno = 0;
+	*number = strtoull(text, &end, 0);
+	if (errno || end == text || *end || *text == '-')
+		return wrong("this is no number", text);
+	return -1;
+}
+
+static int read_option(struct command *command, int option, const char *text)
+{
+	struct explore_request *request = &command->request;
+	uint64_t number = 0;
+	int status = -1;
+
+	switch (option) {
+	case OPTION_HELP:
+		print_help();
+		return EXIT_GOOD;
+	case OPTION_LIST:
+		command->list = true;
+		return -1;
+	case OPTION_REPLAY:
+		command->replay = text;
+		return -1;
+	case OPTION_PREEMPTIONS:
+		command->own_bound = true;
+		request->preemptions = EXPLORE_UNBOUNDED;
+		if (!strcmp(text, "all"))
+			return -1;
+		status = read_number(text, &number);
+		request->preemptions = (uint32_t)number;
+		return status;
+	case OPTION_STORE_BUFFERS:
+		command->only_store_buffers = true;
+		return -1;
+	case OPTION_RANDOM:
+	case OPTION_PRIORITIES:
+		request->mode = option == OPTION_RANDOM ? EXPLORE_RANDOM : EXPLORE_PRIORITIES;
+		return read_number(text, &request->seed);
+	case OPTION_SCHEDULES:
+		return read_number(text, &request->schedules);
+	case OPTION_SECONDS:
+		return read_number(text, &request->seconds);
+	case OPTION_FAIL_ALLOCATION:
+		return read_number(text, &request->fail_alloc_at);
+	case OPTION_NO_SEEN:
+		request->no_seen = true;
+		return -1;
+	case OPTION_DEEP:
+		command->deep = true;
+		return -1;
+	case OPTION_OUTPUT:
+		command->output = text;
+		return -1;
+	default:
+		return EXIT_WRONG;
+	}
+}
+
+static void list_scenarios(void)
+{
+	uint32_t table;
+	const struct explore_scenario *scenario;
+
+	for (table = 0; explore_tables[table]; table++)
+		for (scenario = explore_tables[table]; scenario->name; scenario++)
+			printf("%-28s %-16s %s\n", scenario->name, scenario->rules, scenario->what);
+}
+
+static void print_findings(const struct explore_request *request,
+			   const struct explore_findings *findings)
+{
+	char bound[16] = "all";
+
+	if (request->mode != EXPLORE_EXHAUSTIVE)
+		snprintf(bound, sizeof(bound), "random");
+	else if (request->preemptions != EXPLORE_UNBOUNDED)
+		snprintf(bound, sizeof(bound), "%u", request->preemptions);
+	printf("%-28s %-6s %-6s %10llu %10llu %6u %8.2f  %s\n", request->scenario->name,
+	       request->store_buffers ? "tso" : "sc", bound,
+	       (unsigned long long)(findings->schedules + findings->left),
+	       (unsigned long long)findings->states, findings->depth, findings->seconds,
+	       findings->failed	  ? "FAILS" :
+	       findings->complete ? "complete" :
+				    "ended by its limit");
+	fflush(stdout);
+}
+
+static void print_commented(const char *text)
+{
+	while (*text) {
+		size_t length = strcspn(text, "\n");
+
+		printf("  | %.*s\n", (int)length, text);
+		text += length + (text[length] == '\n');
+	}
+}
+
+static void report_failure(const struct command *command, const struct explore_request *request,
+			   struct explore_findings *findings)
+{
+	char path[512];
+
+	explore_shrink(request, findings);
+	print_commented(findings->result.text);
+	explore_schedule_print(stdout, request, findings);
+	snprintf(path, sizeof(path), "%s/%s%s.schedule", command->output, request->scenario->name,
+		 request->store_buffers ? "-tso" : "");
+	if (explore_schedule_write(path, request, findings))
+		fprintf(stderr, "gmm-explore: %s cannot be written: %s\n", path, strerror(errno));
+	else
+		printf("replay: gmm-explore --replay %s\n", path);
+	fflush(stdout);
+}
+
+static bool explore_one(const struct command *command, const struct explore_scenario *scenario,
+			bool store_buffers)
+{
+	struct explore_request request = command->request;
+	struct explore_findings findings;
+	bool failed;
+
+	request.scenario = scenario;
+	request.store_buffers = store_buffers;
+	if (!command->own_bound)
+		request.preemptions = scenario->preemptions + command->deep;
+	explore_search(&request, &findings);
+	failed = findings.failed;
+	print_findings(&request, &findings);
+	if (failed)
+		report_failure(command, &request, &findings);
+	explore_findings_free(&findings);
+	return !failed;
+}
+
+static bool explore(const struct command *command, const struct explore_scenario *scenario)
+{
+	bool good = true;
+
+	if (!command->only_store_buffers)
+		good = explore_one(command, scenario, false);
+	if (good && (scenario->store_buffers || command->only_store_buffers))
+		good = explore_one(command, scenario, true);
+	return good;
+}
+
+static int explore_all(const struct command *command)
+{
+	const struct explore_scenario *scenario;
+	uint32_t table, count = 0, bad = 0;
+
+	for (table = 0; explore_tables[table]; table++) {
+		for (scenario = explore_tables[table]; scenario->name; scenario++) {
+			count++;
+			bad += !explore(command, scenario);
+		}
+	}
+	printf("%u scenarios, %u fail\n", count, bad);
+	return bad ? EXIT_FOUND : EXIT_GOOD;
+}
+
+static int replay(const struct command *command)
+{
+	struct explore_schedule schedule;
+	struct explore_findings findings;
+	bool failed;
+
+	if (explore_schedule_read(command->replay, &schedule))
+		return EXIT_WRONG;
+	explore_search(&schedule.request, &findings);
+	failed = findings.failed;
+	if (failed)
+		print_commented(findings.result.text);
+	else
+		printf("%s: nothing fails\n", schedule.request.scenario->name);
+	findings.choice_count = schedule.request.choice_count;
+	free(findings.choices);
+	findings.choices = schedule.choices;
+	explore_schedule_print(stdout, &schedule.request, &findings);
+	free(schedule.choices);
+	return failed ? EXIT_FOUND : EXIT_GOOD;
+}
+
+static int explore_named(const struct command *command, char **names, int count)
+{
+	const struct explore_scenario *scenario;
+	int i, status = EXIT_GOOD;
+
+	for (i = 0; i < count; i++) {
+		scenario = explore_scenario_find(names[i]);
+		if (!scenario)
+			return wrong("there is no scenario", names[i]);
+		if (!explore(command, scenario))
+			status = EXIT_FOUND;
+	}
+	return status;
+}
+
+int main(int argc, char **argv)
+{
+	struct command command = { .request.preemptions = PREEMPTIONS_DEFAULT, .output = "." };
+	int option, status;
+
+	opterr = 0;
+	while ((option = getopt_long(argc, argv, ":", long_options, NULL)) != -1) {
+		if (option == ':')
+			return wrong("this needs a value", argv[optind - 1]);
+		if (option == '?')
+			return wrong("there is no option", argv[optind - 1]);
+		status = read_option(&command, option, optarg);
+		if (status >= 0)
+			return status;
+	}
+	if (command.list) {
+		list_scenarios();
+		return EXIT_GOOD;
+	}
+	if (command.replay)
+		return replay(&command);
+	if (optind < argc)
+		return explore_named(&command, argv + optind, argc - optind);
+	return explore_all(&command);
+}

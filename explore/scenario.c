@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
+#include "scenario.h"
+
+#include <string.h>
+
+extern const struct explore_scenario explore_cache_scenarios[];
+
+const struct explore_scenario *const explore_tables[] = {
+	explore_cache_scenarios,
+	NULL,
+};
+
+const struct explore_scenario *explore_scenario_find(const char *name)
+{
+	const struct explore_scenario *scenario;
+	uint32_t table;
+
+	for (table = 0; explore_tables[table]; table++)
+		for (scenario = explore_tables[table]; scenario->name; scenario++)
+			if (!strcmp(scenario->name, name))
+				return scenario;
+	return NULL;
+}
