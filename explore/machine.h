@@ -52,9 +52,9 @@ struct machine {
 };
 
 /* Ends the schedule with a line unless it holds. */
-#define machine_check(condition)                                                        \
-	do {                                                                            \
-		if (!(condition))                                                       \
+#define machine_check(condition)                                                   \
+	do {                                                                       \
+		if (!(condition))                                                  \
 			gmm_sim_fail("%s:%d: %s", __func__, __LINE__, #condition); \
 	} while (0)
 /* What a scenario needs and what cannot fail there. */

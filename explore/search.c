@@ -381,6 +381,7 @@ static bool begin(void *opaque, struct gmm_sim_config *config)
 		return false;
 	config->store_buffers = search->request->store_buffers;
 	config->fail_alloc_at = search->request->fail_alloc_at;
+	config->races = EXPLORE_PLAIN && !search->request->store_buffers;
 	search->depth = 0;
 	search->sleep = 0;
 	search->position = 0;

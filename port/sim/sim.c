@@ -9,6 +9,7 @@
 
 #include "sim_arena_impl.h"
 #include "sim_impl.h"
+#include "sim_race.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #define SIM_ASAN 1
@@ -216,6 +217,8 @@ void sim_performed(struct sim *sim, struct gmm_sim_thread *thread,
 		   const struct gmm_sim_access *access)
 {
 	sim->writes += access->writes;
+	if (sim->races)
+		sim_races_access(sim, thread, access);
 	if (sim->explored)
 		sim->explorer->performed(sim->explorer->opaque, thread->id, false, access);
 }
@@ -267,6 +270,25 @@ void sim_point(enum gmm_sim_op op, const volatile void *object, size_t size, boo
 		    HASH_PRIME;
 	if (sim->config.trace)
 		trace(sim);
+}
+
+void sim_plain_point(struct sim *sim, const volatile void *pointer, size_t size, bool writes,
+		     const struct gmm_sim_site *site, bool yields)
+{
+	struct gmm_sim_thread *self = sim->current;
+
+	sim_memory_assert_live(sim, pointer, size < 8 ? size : 8, site);
+	if (yields) {
+		sim_point(writes ? GMM_SIM_WRITE : GMM_SIM_READ, pointer, size, writes, site);
+	} else if (sim->races) {
+		struct gmm_sim_access access = { .op = writes ? GMM_SIM_WRITE : GMM_SIM_READ,
+						 .writes = writes,
+						 .size = (uint32_t)size,
+						 .object = pointer,
+						 .site = site };
+
+		sim_races_access(sim, self, &access);
+	}
 }
 
 void gmm_sim_point(enum gmm_sim_op op, const struct gmm_sim_site *site)

@@ -28,6 +28,7 @@ struct gmm_sim_config {
 	uint32_t priority_steps;   /* in the first so many steps; 1,000 */
 	bool store_buffers;	   /* delay stores as x86 does, see gmm_port/atomic.h */
 	uint64_t fail_alloc_at;	   /* the nth allocation fails, once */
+	bool races;		   /* exploring: look for data races */
 	FILE *trace;		   /* a line for each step */
 };
 

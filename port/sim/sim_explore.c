@@ -5,6 +5,7 @@
 
 #include "sim_arena_impl.h"
 #include "sim_impl.h"
+#include "sim_race.h"
 
 /* What is put back before each schedule: one copy of each range. */
 #define RANGES_MAX (GMM_SIM_EXPLORED_THREADS + 3)
@@ -140,6 +141,7 @@ static void one_schedule(struct sim *sim, const struct gmm_sim_config *config)
 	sim->config = *config;
 	sim_config_complete(&sim->config);
 	sim->alloc_countdown = config->fail_alloc_at;
+	sim->races = config->races ? sim_races_reset() : NULL;
 	sim_run_until_end(sim);
 	if (sim->left)
 		return;

@@ -84,9 +84,10 @@ struct sim {
 	/* Exploring; explorer NULL: not. */
 	const struct gmm_sim_explorer *explorer;
 	struct sim_arena *arena;
-	bool at_checkpoint; /* the first thread stands there, and is to be put back there */
-	bool explored;	    /* it is behind the checkpoint */
-	bool left;	    /* the explorer ended the schedule */
+	bool at_checkpoint;	 /* the first thread stands there, and is to be put back there */
+	bool explored;		 /* it is behind the checkpoint */
+	bool left;		 /* the explorer ended the schedule */
+	struct sim_races *races; /* NULL: not looked for */
 };
 
 /* The run under way, or NULL. */
@@ -103,6 +104,9 @@ uint64_t sim_random(struct sim *sim);
  */
 void sim_point(enum gmm_sim_op op, const volatile void *object, size_t size, bool writes,
 	       const struct gmm_sim_site *site);
+/* A plain access; `yields`: other threads may run before. sim_plain.c calls it. */
+void sim_plain_point(struct sim *sim, const volatile void *pointer, size_t size, bool writes,
+		     const struct gmm_sim_site *site, bool yields);
 /* Something was performed that no yield point announced. */
 void sim_performed(struct sim *sim, struct gmm_sim_thread *thread,
 		   const struct gmm_sim_access *access);

@@ -19,16 +19,21 @@ volatile void *gmm_sim_update(volatile void *pointer, size_t size, const struct 
 void gmm_sim_fence(const struct gmm_sim_site *site);
 void gmm_sim_relax(const struct gmm_sim_site *site);
 
-#define gmm_load_relaxed(p)                                                               \
-	__atomic_load_n((__typeof__(p))gmm_sim_load((p), sizeof(*(p)), GMM_SIM_SITE(#p)), \
+#define GMM_SIM_LOAD_ORDER(p, order)                                                \
+	__atomic_load_n((__typeof__(p))gmm_sim_load((p), sizeof(*(p)),              \
+						    GMM_SIM_SITE_ORDER(#p, order)), \
 			__ATOMIC_RELAXED)
-#define gmm_load_acquire(p) gmm_load_relaxed(p)
-#define gmm_store_relaxed(p, v) \
-	gmm_sim_store((p), &(__typeof__(*(p))){ (v) }, sizeof(*(p)), GMM_SIM_SITE(#p " = " #v))
-#define gmm_store_release(p, v) gmm_store_relaxed(p, v)
+#define gmm_load_relaxed(p) GMM_SIM_LOAD_ORDER(p, 0)
+#define gmm_load_acquire(p) GMM_SIM_LOAD_ORDER(p, GMM_SIM_ACQUIRE)
+#define GMM_SIM_STORE_ORDER(p, v, order)                             \
+	gmm_sim_store((p), &(__typeof__(*(p))){ (v) }, sizeof(*(p)), \
+		      GMM_SIM_SITE_ORDER(#p " = " #v, order))
+#define gmm_store_relaxed(p, v) GMM_SIM_STORE_ORDER(p, v, 0)
+#define gmm_store_release(p, v) GMM_SIM_STORE_ORDER(p, v, GMM_SIM_RELEASE)
 
-#define GMM_SIM_UPDATED(p, text) \
-	((__typeof__(p))gmm_sim_update((p), sizeof(*(p)), GMM_SIM_SITE(text)))
+#define GMM_SIM_UPDATED(p, text)        \
+	((__typeof__(p))gmm_sim_update( \
+		(p), sizeof(*(p)), GMM_SIM_SITE_ORDER(text, GMM_SIM_ACQUIRE | GMM_SIM_RELEASE)))
 
 #define gmm_exchange(p, v) \
 	__atomic_exchange_n(GMM_SIM_UPDATED(p, #p " exchange " #v), v, __ATOMIC_SEQ_CST)

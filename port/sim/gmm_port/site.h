@@ -30,20 +30,28 @@ enum gmm_sim_op {
 	GMM_SIM_LIGHT_BARRIER,
 	GMM_SIM_HEAVY_BARRIER,
 	GMM_SIM_STEP,
+	GMM_SIM_READ, /* plain accesses: only where code is compiled for it */
+	GMM_SIM_WRITE,
 	GMM_SIM_OP_COUNT
 };
+
+/* What an atomic access orders; a set of bits. */
+#define GMM_SIM_ACQUIRE 1
+#define GMM_SIM_RELEASE 2
 
 struct gmm_sim_site {
 	const char *file;
 	const char *name; /* the object's expression in the source */
 	int line;
+	int order;
 };
 
-#define GMM_SIM_SITE(text)                                                                 \
-	__extension__({                                                                    \
-		static const struct gmm_sim_site site_here = { __FILE__, text, __LINE__ }; \
-		&site_here;                                                                \
+#define GMM_SIM_SITE_ORDER(text, orders)                                                           \
+	__extension__({                                                                            \
+		static const struct gmm_sim_site site_here = { __FILE__, text, __LINE__, orders }; \
+		&site_here;                                                                        \
 	})
+#define GMM_SIM_SITE(text) GMM_SIM_SITE_ORDER(text, 0)
 
 /* A yield point: the scheduler may let another thread run before this returns. */
 void gmm_sim_point(enum gmm_sim_op op, const struct gmm_sim_site *site);
