@@ -288,18 +288,41 @@ void machine_fini(struct machine *machine)
 	gmm_free(machine->frames, MACHINE_FRAMES * MACHINE_PAGE_BYTES);
 }
 
-void machine_move(struct machine *machine, uint32_t page)
+/* Behind the back of the engine: the caller has begun a change. */
+static void move_frame(struct machine *machine, uint32_t page)
 {
-	struct gmm_range range = { page, page + 1 };
 	uint32_t from = machine->frame_of[page];
 	uint32_t to = from ^ MACHINE_PAGES;
-	uint64_t word;
+	uint64_t word = gmm_exchange(frame_word(machine, from), MACHINE_POISON);
 
-	machine_must(gmm_invalidate_begin(machine->guest, GMM_RANGE_GFN, &range, 1, 0, NULL));
-	word = gmm_exchange(frame_word(machine, from), MACHINE_POISON);
 	gmm_store_relaxed(frame_word(machine, to), word);
 	gmm_store_relaxed(&machine->frame_of[page], to);
+}
+
+void machine_move_pages(struct machine *machine, uint32_t page, uint32_t count)
+{
+	struct gmm_range range = { page, page + count };
+	uint32_t i;
+
+	machine_must(gmm_invalidate_begin(machine->guest, GMM_RANGE_GFN, &range, 1, 0, NULL));
+	for (i = 0; i < count; i++)
+		move_frame(machine, page + i);
 	gmm_invalidate_end(machine->guest, GMM_RANGE_GFN, &range, 1);
+}
+
+void machine_move(struct machine *machine, uint32_t page)
+{
+	machine_move_pages(machine, page, 1);
+}
+
+void machine_move_by_hva(struct machine *machine, uint32_t page)
+{
+	uint64_t start = MACHINE_HVA + page * (uint64_t)MACHINE_PAGE_BYTES;
+	struct gmm_range range = { start, start + MACHINE_PAGE_BYTES };
+
+	machine_must(gmm_invalidate_begin(machine->guest, GMM_RANGE_HVA, &range, 1, 0, NULL));
+	move_frame(machine, page);
+	gmm_invalidate_end(machine->guest, GMM_RANGE_HVA, &range, 1);
 }
 
 /* One access, or a fault of it. */

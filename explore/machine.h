@@ -73,6 +73,8 @@ uint64_t *machine_contents(struct machine *machine, uint32_t page);
 
 /* Begin, move a page to its other frame, end. */
 void machine_move(struct machine *machine, uint32_t page);
+void machine_move_by_hva(struct machine *machine, uint32_t page);
+void machine_move_pages(struct machine *machine, uint32_t page, uint32_t count);
 
 /* A vCPU's access through the second stage; it faults and waits as often as needed. */
 uint64_t machine_guest_read(struct machine *machine, uint32_t page);

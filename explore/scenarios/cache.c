@@ -1,81 +1,213 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
-/* Caches: what a pointer shows while what is under it changes. */
-#include "machine.h"
-#include "scenario.h"
+/* Caches: what a pointer shows while what is under it, or the cache itself, changes. */
+#include "scene.h"
 
-struct scene {
-	struct machine machine;
-	struct gmm_cache *cache;
-};
-
-static void scene_begin(struct scene *scene, uint32_t traits)
+static void activate_page_0(struct scene *scene)
 {
-	machine_init(&scene->machine, traits);
-	machine_must(gmm_cache_create(scene->machine.guest, &scene->cache));
+	machine_must(gmm_cache_activate(scene->cache, 0, 8, SCENE_WRITE));
 }
 
-static void scene_end(struct scene *scene)
+static void activate_two_pages(struct scene *scene)
 {
-	machine_must(gmm_cache_destroy(scene->cache));
-	machine_fini(&scene->machine);
+	machine_must(gmm_cache_activate(scene->cache, 0, 2 * SCENE_PAGE, SCENE_WRITE));
 }
 
-static void reads_page_0(void *arg)
+static void activate_by_hva(struct scene *scene)
+{
+	machine_must(gmm_cache_activate_hva(scene->cache, MACHINE_HVA, 8, SCENE_HOST));
+}
+
+static void reads(void *arg)
 {
 	struct scene *scene = arg;
-	struct gmm_reader *reader;
+	struct gmm_reader *reader = scene_reader(scene);
 
-	machine_must(gmm_reader_register(scene->machine.guest, &reader));
 	machine_check(machine_read(scene->cache, reader, 0) == machine_word(0));
 	gmm_reader_unregister(reader);
 }
 
-static void moves_page_0(void *arg)
+/* Whatever the cache shows is page 0 or page 1, and stays so to the end of the section. */
+static void looks(void *arg)
+{
+	struct scene *scene = arg;
+	struct gmm_reader *reader = scene_reader(scene);
+	uint64_t *pointer, word;
+
+	gmm_section_enter(reader);
+	pointer = gmm_cache_pointer(scene->cache, 0, 8);
+	if (pointer) {
+		word = gmm_load_relaxed(pointer);
+		machine_check(word == machine_word(0) || word == machine_word(1));
+		machine_check(gmm_load_relaxed(pointer) == word);
+	}
+	gmm_section_exit(reader);
+	gmm_reader_unregister(reader);
+}
+
+static void looks_nested(void *arg)
+{
+	struct scene *scene = arg;
+	struct gmm_reader *reader = scene_reader(scene);
+	uint64_t *pointer;
+
+	gmm_section_enter(reader);
+	pointer = gmm_cache_pointer(scene->cache, 0, 8);
+	gmm_section_enter(reader);
+	gmm_section_exit(reader);
+	machine_check(!pointer || gmm_load_relaxed(pointer) == machine_word(0));
+	gmm_section_exit(reader);
+	gmm_reader_unregister(reader);
+}
+
+static void refreshes(void *arg)
+{
+	struct scene *scene = arg;
+	int answer = gmm_cache_refresh(scene->cache);
+
+	machine_check(answer == 0 || answer == -GMM_EINVAL);
+}
+
+static void writes(void *arg)
+{
+	struct scene *scene = arg;
+	struct gmm_reader *reader = scene_reader(scene);
+
+	machine_write(scene->cache, reader, 0, 77);
+	gmm_reader_unregister(reader);
+}
+
+static void wrote_77(struct scene *scene)
+{
+	machine_check(*machine_contents(&scene->machine, 0) == 77);
+}
+
+static void moves(void *arg)
 {
 	struct scene *scene = arg;
 
 	machine_move(&scene->machine, 0);
 }
 
-static void read_against_move(void *arg)
+static void moves_page_1(void *arg)
 {
-	struct scene scene;
-	struct gmm_sim_thread *threads[2];
+	struct scene *scene = arg;
 
-	scene_begin(&scene, 0);
-	machine_must(gmm_cache_activate(scene.cache, 0, 8, GMM_CACHE_HOST));
-	threads[0] = gmm_sim_thread_start(reads_page_0, &scene, "reader");
-	threads[1] = gmm_sim_thread_start(moves_page_0, &scene, "mover");
-	machine_go(threads, 2);
-	scene_end(&scene);
+	machine_move(&scene->machine, 1);
 }
 
-static void two_readers_against_move(void *arg)
+static void moves_twice(void *arg)
 {
-	struct scene scene;
-	struct gmm_sim_thread *threads[3];
-
-	scene_begin(&scene, 0);
-	machine_must(gmm_cache_activate(scene.cache, 0, 8, GMM_CACHE_HOST));
-	threads[0] = gmm_sim_thread_start(reads_page_0, &scene, "reader");
-	threads[1] = gmm_sim_thread_start(reads_page_0, &scene, "reader");
-	threads[2] = gmm_sim_thread_start(moves_page_0, &scene, "mover");
-	machine_go(threads, 3);
-	scene_end(&scene);
+	moves(arg);
+	moves(arg);
 }
+
+static void moves_by_hva(void *arg)
+{
+	struct scene *scene = arg;
+
+	machine_move_by_hva(&scene->machine, 0);
+}
+
+static void retargets(void *arg)
+{
+	struct scene *scene = arg;
+
+	machine_must(gmm_cache_activate(scene->cache, SCENE_PAGE, 8, SCENE_WRITE));
+}
+
+static void drops(void *arg)
+{
+	struct scene *scene = arg;
+	int answer = gmm_cache_drop(scene->cache);
+
+	machine_check(answer == 0 || answer == -GMM_EINVAL);
+}
+
+static void deactivates(void *arg)
+{
+	struct scene *scene = arg;
+
+	machine_must(gmm_cache_deactivate(scene->cache));
+}
+
+static void reads_both(void *arg)
+{
+	struct scene *scene = arg;
+	struct gmm_reader *reader = scene_reader(scene);
+
+	machine_check(machine_read(scene->cache, reader, SCENE_PAGE) == machine_word(1));
+	gmm_reader_unregister(reader);
+}
+
+static void moves_both(void *arg)
+{
+	struct scene *scene = arg;
+
+	/* An area of two pages is one range of frames: both move, and in one change. */
+	machine_move_pages(&scene->machine, 0, 2);
+}
+
+static void refresh_finds_the_move(struct scene *scene)
+{
+	struct gmm_reader *reader = scene_reader(scene);
+
+	machine_check(machine_read(scene->cache, reader, 0) == machine_word(0));
+	gmm_reader_unregister(reader);
+}
+
+#define SCENARIO(function, ...)                                        \
+	static void function(void *arg)                                \
+	{                                                              \
+		static const struct scene_plan plan = { __VA_ARGS__ }; \
+                                                                       \
+		scene_play(&plan);                                     \
+	}
+
+SCENARIO(read_move, .prepare = activate_page_0, .threads = { reads, moves })
+SCENARIO(read_move_back, .prepare = activate_page_0, .threads = { reads, moves_twice })
+SCENARIO(two_readers_move, .prepare = activate_page_0, .threads = { reads, reads, moves })
+SCENARIO(two_moves, .prepare = activate_page_0, .threads = { reads, moves, moves_page_1 })
+SCENARIO(move_by_hva, .prepare = activate_page_0, .threads = { reads, moves_by_hva })
+SCENARIO(hva_cache_move, .prepare = activate_by_hva, .threads = { reads, moves })
+SCENARIO(write_move, .prepare = activate_page_0, .threads = { writes, moves }, .check = wrote_77)
+SCENARIO(look_retarget, .prepare = activate_page_0, .threads = { looks, retargets })
+SCENARIO(look_retarget_move, .prepare = activate_page_0,
+	 .threads = { looks, retargets, moves_page_1 })
+SCENARIO(look_drop_refresh, .prepare = activate_page_0, .threads = { looks, drops, refreshes })
+SCENARIO(look_deactivate, .prepare = activate_page_0, .threads = { looks, deactivates, refreshes })
+SCENARIO(deactivate_move, .prepare = activate_page_0, .threads = { deactivates, moves })
+SCENARIO(drop_move, .prepare = activate_page_0, .threads = { drops, moves },
+	 .check = refresh_finds_the_move)
+SCENARIO(area_move, .prepare = activate_two_pages, .threads = { reads_both, moves_both })
+SCENARIO(nested_move, .prepare = activate_page_0, .threads = { looks_nested, moves })
 
 const struct explore_scenario explore_cache_scenarios[] = {
-	{ .name = "cache-read-move",
-	  .rules = "P2 P3 W1 W3",
-	  .what = "a pointer is used, and refreshed, while its page moves",
-	  .run = read_against_move,
-	  .preemptions = 3,
-	  .store_buffers = true },
-	{ .name = "cache-two-readers-move",
-	  .rules = "P4 W1 W3",
-	  .what = "two threads refresh one cache while its page moves",
-	  .run = two_readers_against_move,
-	  .preemptions = 2,
-	  .store_buffers = true },
+	{ "cache-read-move", "P2 P3 W1 W3",
+	  "a pointer is used, and refreshed, while its page moves", read_move, 3, true },
+	{ "cache-read-move-back", "P2 P3", "... while it moves away and comes back", read_move_back,
+	  2, false },
+	{ "cache-two-readers-move", "P4 P7 W3",
+	  "two threads refresh one cache while its page moves", two_readers_move, 2, false },
+	{ "cache-two-moves", "P31", "an unrelated page moves meanwhile", two_moves, 2, false },
+	{ "cache-move-by-hva", "P35 G1", "the change is told by HVA, the cache is by GPA",
+	  move_by_hva, 2, false },
+	{ "cache-by-hva", "P35 G1", "the change is told by GFN, the cache is by HVA",
+	  hva_cache_move, 2, false },
+	{ "cache-write-move", "P3 W1 W3", "what a section writes moves with the page", write_move,
+	  3, true },
+	{ "cache-look-retarget", "P5 P26", "a section looks while the cache gets another target",
+	  look_retarget, 3, true },
+	{ "cache-look-retarget-move", "P2 P5", "... and that target moves", look_retarget_move, 2,
+	  false },
+	{ "cache-look-drop-refresh", "P7 P18", "mapping undone and made again beside a section",
+	  look_drop_refresh, 2, true },
+	{ "cache-look-deactivate", "P10 P11", "... the cache ends", look_deactivate, 2, true },
+	{ "cache-deactivate-move", "P10 P11", "the cache ends while its page moves",
+	  deactivate_move, 3, true },
+	{ "cache-drop-move", "P12 P19", "the frames that are kept without a mapping move",
+	  drop_move, 3, false },
+	{ "cache-area-move", "P14 W5", "an area of two pages moves", area_move, 2, false },
+	{ "cache-nested-section", "W1", "the inner section ends, the outer goes on", nested_move, 3,
+	  true },
 	{ .name = NULL },
 };
