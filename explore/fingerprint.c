@@ -151,6 +151,9 @@ void explore_fingerprint_add(struct explore_fingerprint *fingerprint, uint32_t t
 	else
 		now = happened(find(fingerprint, (uintptr_t)access->object >> OBJECT_SHIFT), now,
 			       access->writes);
+	if (access->also)
+		now = happened(find(fingerprint, (uintptr_t)access->also >> OBJECT_SHIFT), now,
+			       access->also_writes);
 	*chain = now;
 }
 

@@ -107,10 +107,10 @@ static int discard(void *opaque, uint64_t page, uint32_t count)
 	uint32_t i;
 
 	for (i = 0; i < count; i++) {
+		/* Out of the vCPUs' reach first, and complete. */
+		gmm_exchange(&machine->reach[page + i], 0u);
 		machine->resident[page + i] = false;
 		gmm_store_relaxed(machine_contents(machine, (uint32_t)page + i), MACHINE_POISON);
-		/* The page is gone for vCPUs, too. */
-		gmm_store_relaxed(&machine->reach[page + i], 0u);
 	}
 	return 0;
 }
@@ -169,9 +169,9 @@ static int live_map(void *opaque, const struct gmm_span *span, uint32_t access)
 	uint64_t i;
 
 	for (i = 0; i < span->count; i++)
-		gmm_store_relaxed(&machine->reach[span->page + i],
-				  access & GMM_ACCESS_WRITE ? GMM_ACCESS_READ | GMM_ACCESS_WRITE :
-							      GMM_ACCESS_READ);
+		gmm_fetch_or(&machine->reach[span->page + i],
+			     access & GMM_ACCESS_WRITE ? GMM_ACCESS_READ | GMM_ACCESS_WRITE :
+							 GMM_ACCESS_READ);
 	wake_waiters(machine);
 	return 0;
 }
@@ -293,7 +293,11 @@ static void move_frame(struct machine *machine, uint32_t page)
 {
 	uint32_t from = machine->frame_of[page];
 	uint32_t to = from ^ MACHINE_PAGES;
-	uint64_t word = gmm_exchange(frame_word(machine, from), MACHINE_POISON);
+	uint64_t word;
+
+	/* Out of the vCPUs' reach, as the host's notifier leaves it. */
+	gmm_exchange(&machine->reach[page], 0u);
+	word = gmm_exchange(frame_word(machine, from), MACHINE_POISON);
 
 	gmm_store_relaxed(frame_word(machine, to), word);
 	gmm_store_relaxed(&machine->frame_of[page], to);
@@ -325,22 +329,38 @@ void machine_move_by_hva(struct machine *machine, uint32_t page)
 	gmm_invalidate_end(machine->guest, GMM_RANGE_HVA, &range, 1);
 }
 
+/*
+ * One step of a vCPU: its translation is looked up and used at once, since who takes it away waits
+ * until it is out of the vCPU's TLB.
+ */
+static bool guest_step(struct machine *machine, uint32_t page, uint32_t access, uint64_t *word)
+{
+	gmm_sim_touch_two(&machine->reach[page], sizeof(machine->reach[page]),
+			  frame_word(machine, machine->frame_of[page]), access & GMM_ACCESS_WRITE,
+			  GMM_SIM_SITE("guest's access"));
+	if ((machine->reach[page] & access) != access)
+		return false;
+	if (access & GMM_ACCESS_WRITE)
+		*frame_word(machine, machine->frame_of[page]) = *word;
+	else
+		*word = *frame_word(machine, machine->frame_of[page]);
+	return true;
+}
+
 /* One access, or a fault of it. */
 static bool guest_access(struct machine *machine, uint32_t page, uint32_t access, uint64_t *word)
 {
 	uint64_t wakes;
 	int answer;
 
+	if (guest_step(machine, page, access, word))
+		return true;
 	gmm_spin_lock(&machine->lock);
 	wakes = machine->wakes;
 	gmm_spin_unlock(&machine->lock);
-	if ((gmm_load_acquire(&machine->reach[page]) & access) == access) {
-		if (access & GMM_ACCESS_WRITE)
-			gmm_store_relaxed(machine_contents(machine, page), *word);
-		else
-			*word = gmm_load_relaxed(machine_contents(machine, page));
+	/* Who is woken from here on need not wait. */
+	if (guest_step(machine, page, access, word))
 		return true;
-	}
 	answer = gmm_fault_serve(machine->guest, page, access);
 	machine_check(answer == 0 || answer == GMM_FAULT_HELD);
 	if (answer == GMM_FAULT_HELD) {

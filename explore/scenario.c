@@ -4,9 +4,11 @@
 #include <string.h>
 
 extern const struct explore_scenario explore_cache_scenarios[];
+extern const struct explore_scenario explore_fault_scenarios[];
 
 const struct explore_scenario *const explore_tables[] = {
 	explore_cache_scenarios,
+	explore_fault_scenarios,
 	NULL,
 };
 

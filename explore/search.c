@@ -18,7 +18,8 @@
 
 struct operation {
 	uintptr_t word; /* 0: conflicts with nothing */
-	bool writes;
+	uintptr_t also; /* likewise */
+	bool writes, also_writes;
 };
 
 /* One choice of the schedule under way. */
@@ -100,12 +101,21 @@ static uint32_t preemptions_behind(const struct node *node)
 
 static struct operation operation_of(const struct gmm_sim_access *access)
 {
-	return (struct operation){ (uintptr_t)access->object >> 3, access->writes };
+	return (struct operation){ (uintptr_t)access->object >> 3, (uintptr_t)access->also >> 3,
+				   access->writes, access->also_writes };
+}
+
+static bool collide(uintptr_t a, bool a_writes, uintptr_t b, bool b_writes)
+{
+	return a && a == b && (a_writes || b_writes);
 }
 
 static bool conflict(struct operation a, struct operation b)
 {
-	return a.word == b.word && a.word && (a.writes || b.writes);
+	return collide(a.word, a.writes, b.word, b.writes) ||
+	       collide(a.word, a.writes, b.also, b.also_writes) ||
+	       collide(a.also, a.also_writes, b.word, b.writes) ||
+	       collide(a.also, a.also_writes, b.also, b.also_writes);
 }
 
 static struct node *node_push(struct search *search, const struct gmm_sim_choice *choice)

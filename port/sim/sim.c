@@ -216,7 +216,7 @@ static void trace(struct sim *sim)
 void sim_performed(struct sim *sim, struct gmm_sim_thread *thread,
 		   const struct gmm_sim_access *access)
 {
-	sim->writes += access->writes;
+	sim->writes += access->writes || access->also_writes;
 	if (sim->races)
 		sim_races_access(sim, thread, access);
 	if (sim->explored)
@@ -247,14 +247,34 @@ static void explored_point(struct sim *sim, struct gmm_sim_thread *self)
 void sim_point(enum gmm_sim_op op, const volatile void *object, size_t size, bool writes,
 	       const struct gmm_sim_site *site)
 {
-	struct sim *sim = sim_now;
-	struct gmm_sim_thread *self;
+	struct gmm_sim_access access = {
+		.op = op, .writes = writes, .size = (uint32_t)size, .object = object, .site = site
+	};
+
+	if (sim_now)
+		sim_access_point(sim_now, &access);
+}
+
+void gmm_sim_touch_two(const volatile void *object, size_t size, const volatile void *also,
+		       bool also_writes, const struct gmm_sim_site *site)
+{
+	struct gmm_sim_access access = { .op = GMM_SIM_LOAD,
+					 .size = (uint32_t)size,
+					 .object = object,
+					 .also = also,
+					 .also_writes = also_writes,
+					 .site = site };
+
+	sim_access_point(sim_required("gmm_sim_touch_two"), &access);
+}
+
+void sim_access_point(struct sim *sim, const struct gmm_sim_access *access)
+{
+	enum gmm_sim_op op = access->op;
+	struct gmm_sim_thread *self = sim->current;
 	struct gmm_sim_thread *next;
 
-	if (!sim)
-		return;
-	self = sim->current;
-	self->access = (struct gmm_sim_access){ op, writes, (uint32_t)size, object, site };
+	self->access = *access;
 	if (++sim->step > sim->config.max_steps)
 		gmm_sim_fail("no end after %llu steps", (unsigned long long)sim->config.max_steps);
 	if (sim->explorer) {
@@ -265,8 +285,8 @@ void sim_point(enum gmm_sim_op op, const volatile void *object, size_t size, boo
 	next = next_thread(sim, op);
 	if (next != self)
 		switch_to(sim, next);
-	sim->hash = (sim->hash ^
-		     ((uint64_t)self->id << 40 | (uint64_t)op << 32 | (uint32_t)site->line)) *
+	sim->hash = (sim->hash ^ ((uint64_t)self->id << 40 | (uint64_t)op << 32 |
+				  (uint32_t)self->access.site->line)) *
 		    HASH_PRIME;
 	if (sim->config.trace)
 		trace(sim);

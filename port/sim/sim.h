@@ -54,6 +54,8 @@ struct gmm_sim_access {
 	bool writes;		     /* changes the object */
 	uint32_t size;		     /* bytes */
 	const volatile void *object; /* NULL: nothing that others share */
+	const volatile void *also;   /* another word, in the same step; NULL: none */
+	bool also_writes;
 	const struct gmm_sim_site *site;
 };
 
@@ -121,6 +123,13 @@ void gmm_sim_fail(const char *format, ...) GMM_PRINTF(1, 2) __attribute__((noret
  */
 void gmm_sim_word_wait(const uint32_t *word, uint32_t seen);
 void gmm_sim_word_wake(const uint32_t *word);
+
+/*
+ * A step that touches two words at once, as a processor does that translates an address and then
+ * accesses it. The caller does both right after this, with plain accesses.
+ */
+void gmm_sim_touch_two(const volatile void *object, size_t size, const volatile void *also,
+		       bool also_writes, const struct gmm_sim_site *site);
 
 /* The seed of the run under way, or of the last one; for reports of crashes. */
 uint64_t gmm_sim_seed(void);

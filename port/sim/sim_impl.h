@@ -104,6 +104,7 @@ uint64_t sim_random(struct sim *sim);
  */
 void sim_point(enum gmm_sim_op op, const volatile void *object, size_t size, bool writes,
 	       const struct gmm_sim_site *site);
+void sim_access_point(struct sim *sim, const struct gmm_sim_access *access);
 /* A plain access; `yields`: other threads may run before. sim_plain.c calls it. */
 void sim_plain_point(struct sim *sim, const volatile void *pointer, size_t size, bool writes,
 		     const struct gmm_sim_site *site, bool yields);
