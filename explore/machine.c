@@ -10,14 +10,14 @@ uint64_t machine_word(uint32_t page)
 	return 0x1000 + page;
 }
 
-static uint64_t *frame_word(struct machine *machine, uint64_t frame)
+uint64_t *machine_frame(struct machine *machine, gmm_pfn_t pfn)
 {
-	return (uint64_t *)(machine->frames + frame * MACHINE_PAGE_BYTES);
+	return (uint64_t *)(machine->frames + pfn * MACHINE_PAGE_BYTES);
 }
 
 uint64_t *machine_contents(struct machine *machine, uint32_t page)
 {
-	return frame_word(machine, gmm_load_relaxed(&machine->frame_of[page]));
+	return machine_frame(machine, gmm_load_relaxed(&machine->frame_of[page]));
 }
 
 static int resolve(void *opaque, uint64_t page, uint32_t count, uint32_t access, gmm_pfn_t *pfns)
@@ -56,7 +56,7 @@ static int map(void *opaque, const gmm_pfn_t *pfns, uint32_t count, uint32_t acc
 			return -GMM_EXDEV;
 	for (i = 0; i < count; i++)
 		machine->mappings[pfns[i]]++;
-	*pointer = frame_word(machine, pfns[0]);
+	*pointer = machine_frame(machine, pfns[0]);
 	return 0;
 }
 
@@ -251,9 +251,9 @@ void machine_init(struct machine *machine, uint32_t traits)
 	gmm_spin_init(&machine->lock, RANK_LIVE);
 	gmm_waitqueue_init(&machine->woken);
 	for (i = 0; i < MACHINE_FRAMES; i++)
-		*frame_word(machine, i) = i < MACHINE_PAGES && !(traits & MACHINE_LAZY) ?
-						  machine_word(i) :
-						  MACHINE_POISON;
+		*machine_frame(machine, i) = i < MACHINE_PAGES && !(traits & MACHINE_LAZY) ?
+						     machine_word(i) :
+						     MACHINE_POISON;
 	for (i = 0; i < MACHINE_PAGES; i++) {
 		machine->frame_of[i] = i;
 		machine->resident[i] = !(traits & MACHINE_LAZY);
@@ -297,9 +297,9 @@ static void move_frame(struct machine *machine, uint32_t page)
 
 	/* Out of the vCPUs' reach, as the host's notifier leaves it. */
 	gmm_exchange(&machine->reach[page], 0u);
-	word = gmm_exchange(frame_word(machine, from), MACHINE_POISON);
+	word = gmm_exchange(machine_frame(machine, from), MACHINE_POISON);
 
-	gmm_store_relaxed(frame_word(machine, to), word);
+	gmm_store_relaxed(machine_frame(machine, to), word);
 	gmm_store_relaxed(&machine->frame_of[page], to);
 }
 
@@ -336,14 +336,14 @@ void machine_move_by_hva(struct machine *machine, uint32_t page)
 static bool guest_step(struct machine *machine, uint32_t page, uint32_t access, uint64_t *word)
 {
 	gmm_sim_touch_two(&machine->reach[page], sizeof(machine->reach[page]),
-			  frame_word(machine, machine->frame_of[page]), access & GMM_ACCESS_WRITE,
-			  GMM_SIM_SITE("guest's access"));
+			  machine_frame(machine, machine->frame_of[page]),
+			  access & GMM_ACCESS_WRITE, GMM_SIM_SITE("guest's access"));
 	if ((machine->reach[page] & access) != access)
 		return false;
 	if (access & GMM_ACCESS_WRITE)
-		*frame_word(machine, machine->frame_of[page]) = *word;
+		*machine_frame(machine, machine->frame_of[page]) = *word;
 	else
-		*word = *frame_word(machine, machine->frame_of[page]);
+		*word = *machine_frame(machine, machine->frame_of[page]);
 	return true;
 }
 

@@ -70,6 +70,8 @@ struct gmm_slot_config machine_slot(struct machine *machine, uint32_t id, gmm_gf
 				    uint64_t page, uint64_t count);
 /* Where the page's contents are now. */
 uint64_t *machine_contents(struct machine *machine, uint32_t page);
+/* The first word of a frame. */
+uint64_t *machine_frame(struct machine *machine, gmm_pfn_t pfn);
 
 /* Begin, move a page to its other frame, end. */
 void machine_move(struct machine *machine, uint32_t page);
