@@ -247,7 +247,9 @@ void machine_init(struct machine *machine, uint32_t traits)
 
 	gmm_memset(machine, 0, sizeof(*machine));
 	machine->traits = traits;
-	machine->frames = gmm_zalloc(MACHINE_FRAMES * MACHINE_PAGE_BYTES);
+	machine->allocated = gmm_zalloc((MACHINE_FRAMES + 1) * MACHINE_PAGE_BYTES);
+	machine->frames = (uint8_t *)(((uintptr_t)machine->allocated + MACHINE_PAGE_BYTES - 1) &
+				      ~(uintptr_t)(MACHINE_PAGE_BYTES - 1));
 	gmm_spin_init(&machine->lock, RANK_LIVE);
 	gmm_waitqueue_init(&machine->woken);
 	for (i = 0; i < MACHINE_FRAMES; i++)
@@ -285,7 +287,7 @@ void machine_fini(struct machine *machine)
 	}
 	gmm_waitqueue_destroy(&machine->woken);
 	gmm_spin_destroy(&machine->lock);
-	gmm_free(machine->frames, MACHINE_FRAMES * MACHINE_PAGE_BYTES);
+	gmm_free(machine->allocated, (MACHINE_FRAMES + 1) * MACHINE_PAGE_BYTES);
 }
 
 /* Behind the back of the engine: the caller has begun a change. */

@@ -35,7 +35,8 @@
 
 struct machine {
 	struct gmm_guest *guest;
-	uint8_t *frames;
+	void *allocated;
+	uint8_t *frames; /* in it, aligned to pages */
 	uint32_t traits;
 	/* Each changes in one step. */
 	uint32_t frame_of[MACHINE_PAGES]; /* atomic */

@@ -7,12 +7,16 @@ extern const struct explore_scenario explore_cache_scenarios[];
 extern const struct explore_scenario explore_fault_scenarios[];
 extern const struct explore_scenario explore_dirty_scenarios[];
 extern const struct explore_scenario explore_vcpu_scenarios[];
+extern const struct explore_scenario explore_slot_scenarios[];
+extern const struct explore_scenario explore_lease_scenarios[];
 
 const struct explore_scenario *const explore_tables[] = {
 	explore_cache_scenarios,
 	explore_fault_scenarios,
 	explore_dirty_scenarios,
 	explore_vcpu_scenarios,
+	explore_slot_scenarios,
+	explore_lease_scenarios,
 	NULL,
 };
 

@@ -1,0 +1,230 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
+/* Slots that come, go, move and change their length while they are read, written and harvested. */
+#include "scene.h"
+
+#include <guestmm/static/slot.h>
+
+#define RESULT 0
+
+static void activate_page_0(struct scene *scene)
+{
+	machine_must(gmm_cache_activate(scene->cache, 0, 8, SCENE_WRITE));
+}
+
+static void add_slot(struct scene *scene)
+{
+	struct gmm_slot_config slot = machine_slot(&scene->machine, 0, 0, 0, MACHINE_PAGES);
+
+	machine_must(gmm_slot_add(scene->machine.guest, &slot));
+}
+
+static void add_and_activate(struct scene *scene)
+{
+	add_slot(scene);
+	activate_page_0(scene);
+}
+
+static void add_direct(struct scene *scene)
+{
+	struct gmm_slot_config slot = machine_slot(&scene->machine, 0, 0, 0, MACHINE_PAGES);
+
+	slot.pointer = scene->machine.frames;
+	machine_must(gmm_slot_add(scene->machine.guest, &slot));
+}
+
+static void adds(void *arg)
+{
+	add_slot(arg);
+}
+
+static void removes(void *arg)
+{
+	struct scene *scene = arg;
+
+	machine_must(gmm_slot_remove(scene->machine.guest, 0));
+	/* Its memory is the caller's again. */
+	gmm_exchange(machine_frame(&scene->machine, 0), MACHINE_POISON);
+	machine_check(!scene->machine.references[0] && !scene->machine.mappings[0]);
+}
+
+static void removes_lazily(void *arg)
+{
+	struct scene *scene = arg;
+
+	machine_must(gmm_slot_remove(scene->machine.guest, 0));
+}
+
+static void removes_and_adds(void *arg)
+{
+	removes(arg);
+	gmm_exchange(machine_frame(&((struct scene *)arg)->machine, 0), machine_word(0));
+	adds(arg);
+}
+
+static void moves_slot(void *arg)
+{
+	struct scene *scene = arg;
+
+	machine_must(gmm_slot_move(scene->machine.guest, 0, 1));
+}
+
+static void moves_slot_back(void *arg)
+{
+	struct scene *scene = arg;
+
+	moves_slot(arg);
+	machine_must(gmm_slot_move(scene->machine.guest, 0, 0));
+}
+
+static void shrinks(void *arg)
+{
+	struct scene *scene = arg;
+
+	machine_must(gmm_slot_resize(scene->machine.guest, 0, 1));
+}
+
+static void moves_page_0(void *arg)
+{
+	struct scene *scene = arg;
+
+	machine_move(&scene->machine, 0);
+}
+
+/* What the cache shows is of page `of`; or the frame is in no slot. */
+static void reads_frame_0(void *arg)
+{
+	struct scene *scene = arg;
+	struct gmm_reader *reader = scene_reader(scene);
+	uint64_t *pointer;
+	int answer = 0;
+
+	gmm_section_enter(reader);
+	while (!(pointer = gmm_cache_pointer(scene->cache, 0, 8)) && !answer) {
+		gmm_section_exit(reader);
+		answer = gmm_cache_refresh(scene->cache);
+		gmm_section_enter(reader);
+	}
+	machine_check(!answer || answer == -GMM_EFAULT);
+	machine_check(!pointer || gmm_load_relaxed(pointer) == machine_word(0));
+	gmm_section_exit(reader);
+	gmm_reader_unregister(reader);
+}
+
+static void looks_directly(void *arg)
+{
+	struct scene *scene = arg;
+	struct gmm_reader *reader = scene_reader(scene);
+	uint64_t *pointer;
+
+	gmm_section_enter(reader);
+	pointer = gmm_slot_pointer(scene->machine.guest, SCENE_PAGE, 8, GMM_ACCESS_READ);
+	machine_check(!pointer || gmm_load_relaxed(pointer) == machine_word(1) ||
+		      gmm_load_relaxed(pointer) == machine_word(0));
+	gmm_section_exit(reader);
+	gmm_reader_unregister(reader);
+}
+
+static void looks_while_removed(void *arg)
+{
+	struct scene *scene = arg;
+	struct gmm_reader *reader = scene_reader(scene);
+	uint64_t *pointer;
+
+	gmm_section_enter(reader);
+	pointer = gmm_slot_pointer(scene->machine.guest, 0, 8, GMM_ACCESS_READ);
+	machine_check(!pointer || gmm_load_relaxed(pointer) == machine_word(0));
+	gmm_section_exit(reader);
+	gmm_reader_unregister(reader);
+}
+
+static void faults_frame_0(void *arg)
+{
+	struct scene *scene = arg;
+	int answer = gmm_fault_serve(scene->machine.guest, 0, GMM_ACCESS_READ);
+
+	machine_check(answer == 0 || answer == GMM_FAULT_HELD || answer == -GMM_EFAULT);
+}
+
+static void marks_frame_0(void *arg)
+{
+	struct scene *scene = arg;
+
+	gmm_dirty_mark(scene->machine.guest, 0, 1);
+}
+
+static void harvests(void *arg)
+{
+	struct scene *scene = arg;
+	uint64_t bitmap;
+	int64_t answer = gmm_dirty_harvest(scene->machine.guest, 0, 0, MACHINE_PAGES, &bitmap);
+
+	machine_check(answer >= 0 || answer == -GMM_ENOENT);
+}
+
+static void deactivate(struct scene *scene)
+{
+	machine_must(gmm_cache_deactivate(scene->cache));
+}
+
+static void remove_slot(struct scene *scene)
+{
+	struct gmm_slot_config config;
+
+	machine_must(gmm_cache_deactivate(scene->cache));
+	if (!gmm_slot_get(scene->machine.guest, 0, &config))
+		machine_must(gmm_slot_remove(scene->machine.guest, 0));
+}
+
+#define OWN MACHINE_NO_SLOT
+
+#define SCENARIO(function, ...)                                        \
+	static void function(void *arg)                                \
+	{                                                              \
+		static const struct scene_plan plan = { __VA_ARGS__ }; \
+                                                                       \
+		scene_play(&plan);                                     \
+	}
+
+SCENARIO(read_remove, .traits = OWN, .prepare = add_and_activate,
+	 .threads = { reads_frame_0, removes }, .check = deactivate)
+SCENARIO(read_remove_add, .traits = OWN, .prepare = add_and_activate,
+	 .threads = { reads_frame_0, removes_and_adds }, .check = remove_slot)
+SCENARIO(read_move_back, .traits = OWN, .prepare = add_and_activate,
+	 .threads = { reads_frame_0, moves_slot_back }, .check = remove_slot)
+SCENARIO(read_shrink, .traits = OWN, .prepare = add_and_activate,
+	 .threads = { reads_frame_0, shrinks }, .check = remove_slot)
+SCENARIO(page_moves_slot_moves, .traits = OWN, .prepare = add_and_activate,
+	 .threads = { moves_page_0, moves_slot_back }, .check = remove_slot)
+SCENARIO(page_moves_slot_goes, .traits = OWN, .prepare = add_and_activate,
+	 .threads = { moves_page_0, removes }, .check = deactivate)
+SCENARIO(direct_move, .traits = OWN, .prepare = add_direct,
+	 .threads = { looks_directly, moves_slot }, .check = remove_slot)
+SCENARIO(direct_remove, .traits = OWN, .prepare = add_direct,
+	 .threads = { looks_while_removed, removes }, .check = remove_slot)
+SCENARIO(fault_remove, .traits = OWN | MACHINE_LAZY | MACHINE_OWNER, .prepare = add_slot,
+	 .threads = { faults_frame_0, removes_lazily }, .check = remove_slot)
+SCENARIO(mark_remove, .traits = OWN | MACHINE_LOG, .prepare = add_slot,
+	 .threads = { marks_frame_0, removes }, .check = remove_slot)
+SCENARIO(harvest_remove, .traits = OWN | MACHINE_LOG, .prepare = add_slot,
+	 .threads = { harvests, removes }, .check = remove_slot)
+
+const struct explore_scenario explore_slot_scenarios[] = {
+	{ "slot-read-remove", "G2 W4", "a cache over a slot that is removed", read_remove, 3,
+	  true },
+	{ "slot-read-remove-add", "G2 W4", "... and comes back", read_remove_add, 2, false },
+	{ "slot-read-move-back", "G3 W4", "... that moves away and comes back", read_move_back, 2,
+	  false },
+	{ "slot-read-shrink", "G2", "... that loses other pages", read_shrink, 3, false },
+	{ "slot-moves-page-moves", "G5", "a page's frame changes while its slot moves",
+	  page_moves_slot_moves, 2, false },
+	{ "slot-goes-page-moves", "G5", "... while its slot is removed", page_moves_slot_goes, 2,
+	  false },
+	{ "slot-direct-move", "G4 W1", "looked up without a cache while the slot moves",
+	  direct_move, 3, true },
+	{ "slot-direct-remove", "G4 W1", "... while it is removed", direct_remove, 3, true },
+	{ "slot-fault-remove", "L1 L11", "a fault in a slot that is removed", fault_remove, 3,
+	  true },
+	{ "slot-mark-remove", "P25", "marked dirty while it is removed", mark_remove, 3, true },
+	{ "slot-harvest-remove", "W6", "harvested while it is removed", harvest_remove, 3, false },
+	{ .name = NULL },
+};
