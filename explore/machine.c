@@ -27,6 +27,8 @@ static int resolve(void *opaque, uint64_t page, uint32_t count, uint32_t access,
 
 	if (page + count > MACHINE_PAGES)
 		return -GMM_EFAULT;
+	if (machine->fail_resolve && !--machine->fail_resolve)
+		return -GMM_ENOMEM;
 	for (i = 0; i < count; i++) {
 		machine_check(machine->resident[page + i]);
 		pfns[i] = gmm_load_relaxed(&machine->frame_of[page + i]);
@@ -51,9 +53,11 @@ static int map(void *opaque, const gmm_pfn_t *pfns, uint32_t count, uint32_t acc
 	struct machine *machine = opaque;
 	uint32_t i;
 
-	for (i = 1; i < count; i++)
-		if (pfns[i] != pfns[0] + i)
+	for (i = 0; i < count; i++)
+		if (pfns[i] != pfns[0] + i || pfns[i] >= MACHINE_FRAMES)
 			return -GMM_EXDEV;
+	if (machine->fail_map && !--machine->fail_map)
+		return -GMM_ENOMEM;
 	for (i = 0; i < count; i++)
 		machine->mappings[pfns[i]]++;
 	*pointer = machine_frame(machine, pfns[0]);
@@ -252,10 +256,12 @@ void machine_init(struct machine *machine, uint32_t traits)
 				      ~(uintptr_t)(MACHINE_PAGE_BYTES - 1));
 	gmm_spin_init(&machine->lock, RANK_LIVE);
 	gmm_waitqueue_init(&machine->woken);
-	for (i = 0; i < MACHINE_FRAMES; i++)
+	for (i = 0; i < MACHINE_FRAMES; i++) {
+		machine_frame(machine, i)[1] = machine_word(i % MACHINE_PAGES) + 0x100;
 		*machine_frame(machine, i) = i < MACHINE_PAGES && !(traits & MACHINE_LAZY) ?
 						     machine_word(i) :
 						     MACHINE_POISON;
+	}
 	for (i = 0; i < MACHINE_PAGES; i++) {
 		machine->frame_of[i] = i;
 		machine->resident[i] = !(traits & MACHINE_LAZY);
@@ -402,19 +408,39 @@ static uint64_t *enter(struct gmm_cache *cache, struct gmm_reader *reader, uint6
 	return pointer;
 }
 
-uint64_t machine_read(struct gmm_cache *cache, struct gmm_reader *reader, uint64_t offset)
+static void check_mapped(struct machine *machine, const uint64_t *pointer)
+{
+	size_t offset = (size_t)((const uint8_t *)pointer - machine->frames);
+
+	machine_check(offset < MACHINE_FRAMES * MACHINE_PAGE_BYTES &&
+		      machine->mappings[offset / MACHINE_PAGE_BYTES] > 0);
+}
+
+uint64_t machine_load(struct machine *machine, const uint64_t *pointer)
+{
+	uint64_t word = gmm_load_relaxed(pointer);
+
+	check_mapped(machine, pointer);
+	return word;
+}
+
+uint64_t machine_read(struct machine *machine, struct gmm_cache *cache, struct gmm_reader *reader,
+		      uint64_t offset)
 {
 	uint64_t *pointer = enter(cache, reader, offset);
-	uint64_t word = gmm_load_relaxed(pointer);
+	uint64_t word = machine_load(machine, pointer);
 
 	gmm_section_exit(reader);
 	return word;
 }
 
-void machine_write(struct gmm_cache *cache, struct gmm_reader *reader, uint64_t offset,
-		   uint64_t word)
+void machine_write(struct machine *machine, struct gmm_cache *cache, struct gmm_reader *reader,
+		   uint64_t offset, uint64_t word)
 {
-	gmm_store_relaxed(enter(cache, reader, offset), word);
+	uint64_t *pointer = enter(cache, reader, offset);
+
+	check_mapped(machine, pointer);
+	gmm_store_relaxed(pointer, word);
 	gmm_cache_mark_dirty(cache, offset, sizeof(word));
 	gmm_section_exit(reader);
 }

@@ -38,6 +38,8 @@ struct machine {
 	void *allocated;
 	uint8_t *frames; /* in it, aligned to pages */
 	uint32_t traits;
+	/* The nth call from now on fails, with -GMM_ENOMEM; 0: none. */
+	uint32_t fail_resolve, fail_map;
 	/* Each changes in one step. */
 	uint32_t frame_of[MACHINE_PAGES]; /* atomic */
 	bool resident[MACHINE_PAGES];
@@ -61,7 +63,7 @@ struct machine {
 /* What a scenario needs and what cannot fail there. */
 #define machine_must(call) machine_check(!(call))
 
-/* Page n holds machine_word(n); its frame is n until it is moved. */
+/* Page n holds machine_word(n), and machine_word(n) + 0x100 behind it; its frame is n until it is moved. */
 void machine_init(struct machine *machine, uint32_t traits);
 /* Caches, readers and vCPUs are gone. Checks the ledgers. */
 void machine_fini(struct machine *machine);
@@ -79,14 +81,18 @@ void machine_move(struct machine *machine, uint32_t page);
 void machine_move_by_hva(struct machine *machine, uint32_t page);
 void machine_move_pages(struct machine *machine, uint32_t page, uint32_t count);
 
+/* Reads a word through a pointer that a cache gave: it must be mapped. */
+uint64_t machine_load(struct machine *machine, const uint64_t *pointer);
+
 /* A vCPU's access through the second stage; it faults and waits as often as needed. */
 uint64_t machine_guest_read(struct machine *machine, uint32_t page);
 void machine_guest_write(struct machine *machine, uint32_t page, uint64_t word);
 
 /* Through a cache, refreshing as often as needed. */
-uint64_t machine_read(struct gmm_cache *cache, struct gmm_reader *reader, uint64_t offset);
-void machine_write(struct gmm_cache *cache, struct gmm_reader *reader, uint64_t offset,
-		   uint64_t word);
+uint64_t machine_read(struct machine *machine, struct gmm_cache *cache, struct gmm_reader *reader,
+		      uint64_t offset);
+void machine_write(struct machine *machine, struct gmm_cache *cache, struct gmm_reader *reader,
+		   uint64_t offset, uint64_t word);
 
 /* Threads of a scenario: started before the checkpoint, which explore_go() is. */
 void machine_go(struct gmm_sim_thread **threads, uint32_t count);

@@ -22,7 +22,7 @@ static void reads(void *arg)
 	struct scene *scene = arg;
 	struct gmm_reader *reader = scene_reader(scene);
 
-	machine_check(machine_read(scene->cache, reader, 0) == machine_word(0));
+	machine_check(machine_read(&scene->machine, scene->cache, reader, 0) == machine_word(0));
 	gmm_reader_unregister(reader);
 }
 
@@ -36,9 +36,9 @@ static void looks(void *arg)
 	gmm_section_enter(reader);
 	pointer = gmm_cache_pointer(scene->cache, 0, 8);
 	if (pointer) {
-		word = gmm_load_relaxed(pointer);
+		word = machine_load(&scene->machine, pointer);
 		machine_check(word == machine_word(0) || word == machine_word(1));
-		machine_check(gmm_load_relaxed(pointer) == word);
+		machine_check(machine_load(&scene->machine, pointer) == word);
 	}
 	gmm_section_exit(reader);
 	gmm_reader_unregister(reader);
@@ -54,7 +54,7 @@ static void looks_nested(void *arg)
 	pointer = gmm_cache_pointer(scene->cache, 0, 8);
 	gmm_section_enter(reader);
 	gmm_section_exit(reader);
-	machine_check(!pointer || gmm_load_relaxed(pointer) == machine_word(0));
+	machine_check(!pointer || machine_load(&scene->machine, pointer) == machine_word(0));
 	gmm_section_exit(reader);
 	gmm_reader_unregister(reader);
 }
@@ -67,12 +67,151 @@ static void refreshes(void *arg)
 	machine_check(answer == 0 || answer == -GMM_EINVAL);
 }
 
+/* Within the page: the word behind the first. */
+static void retargets_within(void *arg)
+{
+	struct scene *scene = arg;
+
+	machine_must(gmm_cache_activate(scene->cache, 8, 8, SCENE_WRITE));
+}
+
+static void looks_at_either_word(void *arg)
+{
+	struct scene *scene = arg;
+	struct gmm_reader *reader = scene_reader(scene);
+	uint64_t *pointer, word;
+
+	gmm_section_enter(reader);
+	pointer = gmm_cache_pointer(scene->cache, 0, 8);
+	if (pointer) {
+		word = machine_load(&scene->machine, pointer);
+		machine_check(word == machine_word(0) || word == machine_word(0) + 0x100);
+	}
+	gmm_section_exit(reader);
+	gmm_reader_unregister(reader);
+}
+
+/* A failure is told, and the next refresh repairs what it left. */
+static void refreshes_until_good(void *arg)
+{
+	struct scene *scene = arg;
+	int answer;
+
+	do
+		answer = gmm_cache_refresh(scene->cache);
+	while (answer == -GMM_ENOMEM);
+	machine_must(answer);
+}
+
+/* Nothing of its own page changes, so it never loses its pointer. */
+static void stays_valid(void *arg)
+{
+	struct scene *scene = arg;
+	struct gmm_reader *reader = scene_reader(scene);
+	uint32_t i;
+
+	for (i = 0; i < 2; i++) {
+		gmm_section_enter(reader);
+		machine_check(gmm_cache_pointer(scene->cache, 0, 8));
+		gmm_section_exit(reader);
+	}
+	gmm_reader_unregister(reader);
+}
+
+/* Changes page 1, and does not end before the other has refreshed. */
+static void changes_until_read(void *arg)
+{
+	struct scene *scene = arg;
+	struct gmm_range range = { 1, 2 };
+
+	machine_must(gmm_invalidate_begin(scene->machine.guest, GMM_RANGE_GFN, &range, 1, 0, NULL));
+	while (!gmm_load_acquire(&scene->numbers[0]))
+		gmm_cpu_relax(0);
+	gmm_invalidate_end(scene->machine.guest, GMM_RANGE_GFN, &range, 1);
+}
+
+static void moves_and_reads(void *arg)
+{
+	struct scene *scene = arg;
+	struct gmm_reader *reader = scene_reader(scene);
+
+	machine_move(&scene->machine, 0);
+	machine_check(machine_read(&scene->machine, scene->cache, reader, 0) == machine_word(0));
+	gmm_store_release(&scene->numbers[0], (uint64_t)1);
+	gmm_reader_unregister(reader);
+}
+
+static void moves_last_by_hva(void *arg)
+{
+	struct scene *scene = arg;
+
+	machine_move_by_hva(&scene->machine, MACHINE_PAGES - 1);
+}
+
+static void reads_last(void *arg)
+{
+	struct scene *scene = arg;
+	struct gmm_reader *reader = scene_reader(scene);
+
+	machine_check(machine_read(&scene->machine, scene->cache, reader, 0) ==
+		      machine_word(MACHINE_PAGES - 1));
+	gmm_reader_unregister(reader);
+}
+
+static void activate_last_page(struct scene *scene)
+{
+	machine_must(
+		gmm_cache_activate(scene->cache, (MACHINE_PAGES - 1) * SCENE_PAGE, 8, SCENE_WRITE));
+}
+
+/* Its mapping and its frames have to be found again, and one of the two fails. */
+static void activate_then_resolve_fails(struct scene *scene)
+{
+	activate_two_pages(scene);
+	machine_move_pages(&scene->machine, 0, 2);
+	scene->machine.fail_resolve = 1;
+}
+
+static void activate_then_map_fails(struct scene *scene)
+{
+	activate_two_pages(scene);
+	machine_move_pages(&scene->machine, 0, 2);
+	scene->machine.fail_map = 1;
+}
+
+static void shows_page_1(struct scene *scene)
+{
+	struct gmm_reader *reader = scene_reader(scene);
+
+	machine_check(machine_read(&scene->machine, scene->cache, reader, 0) == machine_word(1));
+	gmm_reader_unregister(reader);
+}
+
+static void shows_second_word(struct scene *scene)
+{
+	struct gmm_reader *reader = scene_reader(scene);
+
+	machine_check(machine_read(&scene->machine, scene->cache, reader, 0) ==
+		      machine_word(0) + 0x100);
+	gmm_reader_unregister(reader);
+}
+
+static void shows_both_pages(struct scene *scene)
+{
+	struct gmm_reader *reader = scene_reader(scene);
+
+	machine_check(machine_read(&scene->machine, scene->cache, reader, 0) == machine_word(0));
+	machine_check(machine_read(&scene->machine, scene->cache, reader, SCENE_PAGE) ==
+		      machine_word(1));
+	gmm_reader_unregister(reader);
+}
+
 static void writes(void *arg)
 {
 	struct scene *scene = arg;
 	struct gmm_reader *reader = scene_reader(scene);
 
-	machine_write(scene->cache, reader, 0, 77);
+	machine_write(&scene->machine, scene->cache, reader, 0, 77);
 	gmm_reader_unregister(reader);
 }
 
@@ -135,7 +274,8 @@ static void reads_both(void *arg)
 	struct scene *scene = arg;
 	struct gmm_reader *reader = scene_reader(scene);
 
-	machine_check(machine_read(scene->cache, reader, SCENE_PAGE) == machine_word(1));
+	machine_check(machine_read(&scene->machine, scene->cache, reader, SCENE_PAGE) ==
+		      machine_word(1));
 	gmm_reader_unregister(reader);
 }
 
@@ -151,7 +291,7 @@ static void refresh_finds_the_move(struct scene *scene)
 {
 	struct gmm_reader *reader = scene_reader(scene);
 
-	machine_check(machine_read(scene->cache, reader, 0) == machine_word(0));
+	machine_check(machine_read(&scene->machine, scene->cache, reader, 0) == machine_word(0));
 	gmm_reader_unregister(reader);
 }
 
@@ -170,7 +310,25 @@ SCENARIO(two_moves, .prepare = activate_page_0, .threads = { reads, moves, moves
 SCENARIO(move_by_hva, .prepare = activate_page_0, .threads = { reads, moves_by_hva })
 SCENARIO(hva_cache_move, .prepare = activate_by_hva, .threads = { reads, moves })
 SCENARIO(write_move, .prepare = activate_page_0, .threads = { writes, moves }, .check = wrote_77)
-SCENARIO(look_retarget, .prepare = activate_page_0, .threads = { looks, retargets })
+SCENARIO(look_retarget, .prepare = activate_page_0, .threads = { looks, retargets },
+	 .check = shows_page_1)
+SCENARIO(refresh_retarget_move, .prepare = activate_page_0,
+	 .threads = { refreshes, retargets, moves }, .check = shows_page_1)
+SCENARIO(look_retarget_within, .prepare = activate_page_0,
+	 .threads = { looks_at_either_word, retargets_within }, .check = shows_second_word)
+SCENARIO(retarget_within_move, .prepare = activate_page_0, .threads = { retargets_within, moves },
+	 .check = shows_second_word)
+SCENARIO(look_deactivate_move, .prepare = activate_page_0, .threads = { looks, deactivates, moves })
+SCENARIO(deactivate_refresh, .prepare = activate_page_0, .threads = { deactivates, refreshes })
+SCENARIO(resolve_fails, .prepare = activate_then_resolve_fails,
+	 .threads = { refreshes_until_good, moves_both }, .check = shows_both_pages)
+SCENARIO(map_fails, .prepare = activate_then_map_fails,
+	 .threads = { refreshes_until_good, moves_both }, .check = shows_both_pages)
+SCENARIO(unrelated_move, .prepare = activate_page_0, .threads = { stays_valid, moves_page_1 })
+SCENARIO(unrelated_change, .prepare = activate_page_0,
+	 .threads = { moves_and_reads, changes_until_read })
+SCENARIO(last_page_by_hva, .prepare = activate_last_page,
+	 .threads = { reads_last, moves_last_by_hva })
 SCENARIO(look_retarget_move, .prepare = activate_page_0,
 	 .threads = { looks, retargets, moves_page_1 })
 SCENARIO(look_drop_refresh, .prepare = activate_page_0, .threads = { looks, drops, refreshes })
@@ -197,6 +355,25 @@ const struct explore_scenario explore_cache_scenarios[] = {
 	  3, true },
 	{ "cache-look-retarget", "P5 P26", "a section looks while the cache gets another target",
 	  look_retarget, 3, true },
+	{ "cache-refresh-retarget-move", "P4 P5", "refreshed while it gets another target",
+	  refresh_retarget_move, 2, false },
+	{ "cache-look-retarget-within", "P18 P19 P20", "its target moves within the page",
+	  look_retarget_within, 3, true },
+	{ "cache-retarget-within-move", "P18 P19", "... while the page moves", retarget_within_move,
+	  3, false },
+	{ "cache-look-deactivate-move", "P11 P12", "it ends under a section while the page moves",
+	  look_deactivate_move, 2, false },
+	{ "cache-deactivate-refresh", "P7 P10", "it ends while it is refreshed", deactivate_refresh,
+	  3, true },
+	{ "cache-resolve-fails", "P13 P14 P17", "the first try finds no frame", resolve_fails, 3,
+	  false },
+	{ "cache-map-fails", "P13 P14 P17", "the first try cannot map", map_fails, 3, false },
+	{ "cache-unrelated-move", "P30", "another page moves: nothing is lost", unrelated_move, 3,
+	  false },
+	{ "cache-unrelated-change", "P31", "a refresh does not wait for a change elsewhere",
+	  unrelated_change, 2, false },
+	{ "cache-last-page-by-hva", "G1", "the slot's last page moves, told by HVA",
+	  last_page_by_hva, 2, false },
 	{ "cache-look-retarget-move", "P2 P5", "... and that target moves", look_retarget_move, 2,
 	  false },
 	{ "cache-look-drop-refresh", "P7 P18", "mapping undone and made again beside a section",

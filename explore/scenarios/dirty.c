@@ -69,7 +69,7 @@ static void device_writes(void *arg)
 	struct scene *scene = arg;
 	struct gmm_reader *reader = scene_reader(scene);
 
-	machine_write(scene->cache, reader, 0, 77);
+	machine_write(&scene->machine, scene->cache, reader, 0, 77);
 	gmm_reader_unregister(reader);
 }
 

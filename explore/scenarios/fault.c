@@ -70,7 +70,7 @@ static void device_writes_page_0(void *arg)
 	struct scene *scene = arg;
 	struct gmm_reader *reader = scene_reader(scene);
 
-	machine_write(scene->cache, reader, 0, 77);
+	machine_write(&scene->machine, scene->cache, reader, 0, 77);
 	gmm_reader_unregister(reader);
 }
 
@@ -79,7 +79,7 @@ static void device_reads_page_0(void *arg)
 	struct scene *scene = arg;
 	struct gmm_reader *reader = scene_reader(scene);
 
-	machine_check(machine_read(scene->cache, reader, 0) == machine_word(0));
+	machine_check(machine_read(&scene->machine, scene->cache, reader, 0) == machine_word(0));
 	gmm_reader_unregister(reader);
 }
 

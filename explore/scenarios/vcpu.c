@@ -139,6 +139,13 @@ static void nothing_is_left(struct scene *scene)
 	machine_check(!gmm_vcpu_take_requests(scene->vcpus[1]));
 }
 
+/* A kick is no request (P23). */
+static void nothing_was_asked(struct scene *scene)
+{
+	nothing_is_left(scene);
+	machine_check(scene->numbers[SERVED] == 0);
+}
+
 #define SCENARIO(function, ...)                                        \
 	static void function(void *arg)                                \
 	{                                                              \
@@ -148,7 +155,7 @@ static void nothing_is_left(struct scene *scene)
 	}
 
 SCENARIO(run_move, .traits = MACHINE_VCPUS, .prepare = guest_uses_page_0,
-	 .threads = { vcpu_0_runs, moves })
+	 .threads = { vcpu_0_runs, moves }, .check = nothing_was_asked)
 SCENARIO(run_twice_move, .traits = MACHINE_VCPUS, .prepare = guest_uses_page_0,
 	 .threads = { vcpu_0_runs_twice, moves })
 SCENARIO(two_run_move, .traits = MACHINE_VCPUS, .prepare = both_use_page_0,
