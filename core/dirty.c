@@ -331,41 +331,37 @@ static uint64_t next_bit(const uint64_t *bitmap, uint64_t from, uint64_t count, 
 }
 
 struct taken {
+	struct gmm_guest *guest;
 	const uint64_t *bitmap;
 	gmm_gfn_t start; /* of its first bit */
 };
 
+/*
+ * A fault has its table before it takes the lock in which it marks, so no page of the bitmap is in
+ * a table that is not there.
+ */
 static int clean_taken(void *context, gmm_gfn_t gfn, uint64_t *entries, uint32_t count)
 {
 	const struct taken *taken = context;
 	uint64_t first = gfn - taken->start, end = first + count;
 	uint64_t page = next_bit(taken->bitmap, first, end, true);
 
+	if (page == end)
+		return 0;
+	gmm_lock_invalidate(&taken->guest->invalidation.lock);
 	for (; page < end; page = next_bit(taken->bitmap, page + 1, end, true))
 		clean_entries(NULL, taken->start + page, &entries[page - first], 1);
+	gmm_unlock_invalidate(&taken->guest->invalidation.lock);
 	return 0;
 }
-
-#define CLEAN_WORDS 8u /* of the bitmap: 512 frames, for which the lock is held */
 
 static void clean_resident(struct gmm_operation *operation, const uint64_t *bitmap)
 {
 	struct gmm_guest *guest = operation->guest;
-	struct taken taken = { bitmap, operation->node.start };
-	uint64_t count = gmm_operation_count(operation);
-	uint64_t words = words_for(count);
-	uint64_t word = gmm_scan_next(bitmap, 0, words);
+	struct taken taken = { guest, bitmap, operation->node.start };
 
-	while (word < words) {
-		uint64_t first = word / CLEAN_WORDS * CLEAN_WORDS * 64;
-		uint64_t end = first + CLEAN_WORDS * 64 < count ? first + CLEAN_WORDS * 64 : count;
-
-		gmm_lock_invalidate(&guest->invalidation.lock);
-		gmm_stage2_visit(&guest->stage2, taken.start + first, end - first, clean_taken,
-				 &taken);
-		gmm_unlock_invalidate(&guest->invalidation.lock);
-		word = gmm_scan_next(bitmap, words_for(end), words);
-	}
+	gmm_stage2_visit(&guest->stage2, taken.start, gmm_operation_count(operation), clean_taken,
+			 &taken);
 }
 
 static int protect_pages(struct gmm_operation *operation, gmm_gfn_t gfn, uint64_t count)
