@@ -117,7 +117,8 @@ static int start_repair(struct run_event *event)
 			(uintptr_t)gmm_memory_engine_address(foreign->memory.memory),
 			foreign->memory.bytes, (uintptr_t)foreign->memory.hva);
 	if (error)
-		return run_refuse("the repair service cannot be started: %s",
+		return run_refuse("the repair service cannot be started (%s): raise the limit "
+				  "(ulimit -n, ulimit -u, ulimit -v)",
 				  run_error_text(error));
 	foreign->watched = true;
 	event->run->repair = foreign->repair;
