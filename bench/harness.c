@@ -284,7 +284,7 @@ void bench_counted(struct bench *bench, const char *name, double value, const ch
 		.value = { .median = value },
 		.reference_value = { .median = reference_value },
 		.difference = { .median = value - reference_value },
-		.ratio = { .median = value / reference_value },
+		.ratio = { .median = reference_value ? value / reference_value : 0 },
 	};
 
 	bench_report_row(bench->report, &row);

@@ -21,8 +21,13 @@ static void must(int result, const char *what)
 
 void reference_handler_make(struct reference_handler *handler, uint64_t bytes, bool spins)
 {
-	struct uffdio_api api = { .api = UFFD_API, .features = UFFD_FEATURE_MINOR_SHMEM };
-	struct uffdio_register range = { .mode = UFFDIO_REGISTER_MODE_MINOR };
+	struct uffdio_api api = { .api = UFFD_API,
+				  .features = UFFD_FEATURE_MINOR_SHMEM |
+					      UFFD_FEATURE_PAGEFAULT_FLAG_WP |
+					      UFFD_FEATURE_WP_HUGETLBFS_SHMEM };
+	struct uffdio_register range = { .mode = UFFDIO_REGISTER_MODE_MISSING |
+						 UFFDIO_REGISTER_MODE_MINOR |
+						 UFFDIO_REGISTER_MODE_WP };
 
 	*handler = (struct reference_handler){ .bytes = bytes, .spins = spins };
 	handler->memfd = memfd_create("reference", MFD_CLOEXEC);
@@ -46,7 +51,8 @@ static void *serve(void *context)
 	struct uffd_msg message;
 
 	for (;;) {
-		struct uffdio_continue request = { .range = { .len = PAGE_BYTES } };
+		struct uffdio_continue request = { .range = { .len = PAGE_BYTES },
+						   .mode = UFFDIO_CONTINUE_MODE_WP };
 
 		if (read(handler->userfault, &message, sizeof(message)) < 0) {
 			if (errno != EAGAIN && errno != EINTR)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
 /*
  * The least that serves faults on a memfd: a thread that reads an event and maps the page, which is
- * there already.
+ * there already, so that the first write will be seen, as the engine does.
  */
 #ifndef GMM_BENCH_REFERENCE_HANDLER_H
 #define GMM_BENCH_REFERENCE_HANDLER_H
