@@ -266,8 +266,8 @@ void gmm_fault_service_stop(struct gmm_fault_service *service)
 	free(service);
 }
 
-void gmm_fault_service_statistics(const struct gmm_fault_service *service,
-				  struct gmm_fault_service_statistics *statistics)
+void gmm_fault_service_read_statistics(const struct gmm_fault_service *service,
+				       struct gmm_fault_service_statistics *statistics)
 {
 	const struct gmm_fault_service_statistics *from = &service->statistics;
 	uint32_t i;

@@ -443,8 +443,8 @@ void gmm_repair_service_wait(struct gmm_repair_service *service)
 	pthread_mutex_unlock(&service->lock);
 }
 
-void gmm_repair_service_statistics(struct gmm_repair_service *service,
-				   struct gmm_repair_service_statistics *statistics)
+void gmm_repair_service_read_statistics(struct gmm_repair_service *service,
+					struct gmm_repair_service_statistics *statistics)
 {
 	pthread_mutex_lock(&service->lock);
 	*statistics = service->statistics;

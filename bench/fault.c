@@ -72,9 +72,9 @@ void bench_fault(struct bench *bench)
 	bench_slot_add(absent.guest, &absent.slot);
 	serve_all(absent.guest, PAGES);
 	answered.ours = (struct bench_side){ .run = serve_again, .context = absent.guest };
-	gmm_guest_counters(absent.guest, &before);
+	gmm_guest_read_counters(absent.guest, &before);
 	bench_measure(bench, &answered);
-	gmm_guest_counters(absent.guest, &after);
+	gmm_guest_read_counters(absent.guest, &after);
 	if (after.faults_fast - before.faults_fast < BENCH_BURST ||
 	    after.faults_mapped != before.faults_mapped)
 		bench_broken("a fault on a mapped page");

@@ -162,9 +162,9 @@ static uint64_t count_waits(struct cache_bench *bench, uint64_t (*run)(void *, u
 	struct gmm_guest_counters before, after;
 
 	prepare_batch(bench);
-	gmm_guest_counters(bench->guest, &before);
+	gmm_guest_read_counters(bench->guest, &before);
 	run(bench, BATCH);
-	gmm_guest_counters(bench->guest, &after);
+	gmm_guest_read_counters(bench->guest, &after);
 	return after.reader_waits - before.reader_waits;
 }
 

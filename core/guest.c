@@ -129,7 +129,7 @@ int gmm_guest_destroy(struct gmm_guest *guest)
 }
 
 /* Counters are words that only grow; a copy word by word is what the header promises. */
-void gmm_guest_counters(const struct gmm_guest *guest, struct gmm_guest_counters *counters)
+void gmm_guest_read_counters(const struct gmm_guest *guest, struct gmm_guest_counters *counters)
 {
 	const uint64_t *from = (const uint64_t *)&guest->counters;
 	uint64_t *to = (uint64_t *)counters;

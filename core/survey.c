@@ -56,8 +56,8 @@ static uint64_t next_in_slot(struct gmm_guest *guest, gmm_gfn_t *gfn, gmm_gfn_t 
 	return count;
 }
 
-int gmm_page_survey(struct gmm_guest *guest, gmm_gfn_t gfn, uint64_t count,
-		    struct gmm_page_survey *survey)
+int gmm_page_take_survey(struct gmm_guest *guest, gmm_gfn_t gfn, uint64_t count,
+			 struct gmm_page_survey *survey)
 {
 	struct tally tally = { 0 };
 	gmm_gfn_t last = gfn + count - 1;

@@ -242,7 +242,7 @@ int main(void)
 		       (long long)evicted, (unsigned long long)gmm_resident_pages(vmm.guest));
 	}
 	good &= all_written(&vmm);
-	gmm_guest_counters(vmm.guest, &counters);
+	gmm_guest_read_counters(vmm.guest, &counters);
 	printf("%llu pages filled, %llu of these after eviction; memory is %s\n",
 	       (unsigned long long)counters.faults_filled, (unsigned long long)counters.refaulted,
 	       good ? "as the guest left it" : "WRONG");

@@ -383,7 +383,7 @@ int gmm_source_open_snapshot(struct gmm_source *source, const char *directory, u
 					text, text_size);
 }
 
-int gmm_snapshot_info(const struct gmm_source *source, struct gmm_snapshot_info *info)
+int gmm_snapshot_read_info(const struct gmm_source *source, struct gmm_snapshot_info *info)
 {
 	const struct snapshot_reader *reader = source->source;
 	uint32_t i;

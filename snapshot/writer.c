@@ -271,8 +271,8 @@ uint32_t gmm_snapshot_writer_chain(const struct gmm_snapshot_writer *writer)
 	return writer->chain.count;
 }
 
-void gmm_snapshot_writer_counters(const struct gmm_snapshot_writer *writer,
-				  struct gmm_snapshot_writer_counters *counters)
+void gmm_snapshot_writer_read_counters(const struct gmm_snapshot_writer *writer,
+				       struct gmm_snapshot_writer_counters *counters)
 {
 	*counters = writer->counters;
 }

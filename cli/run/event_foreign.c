@@ -437,8 +437,8 @@ static void collect(struct run_event *event, struct run_results *results)
 	uint64_t memory_exits = 0;
 	uint32_t i;
 
-	gmm_repair_service_statistics(foreign->repair, &repair);
-	gmm_guest_counters(event->run->guest, &counters);
+	gmm_repair_service_read_statistics(foreign->repair, &repair);
+	gmm_guest_read_counters(event->run->guest, &counters);
 	for (i = 0; i < event->run->vcpu_count; i++)
 		memory_exits += run_load(&event->run->vcpus[i].exits_memory);
 	add(results, "freed", "mappings dropped by somebody else", foreign->frees);

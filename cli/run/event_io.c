@@ -221,7 +221,7 @@ static void collect(struct run_event *event, struct run_results *results)
 	struct gmm_guest_counters guest;
 	struct run_async_counters async;
 
-	gmm_guest_counters(event->run->guest, &guest);
+	gmm_guest_read_counters(event->run->guest, &guest);
 	run_async_counters(io->async, &async);
 	const struct {
 		const char *name, *label;

@@ -313,7 +313,7 @@ void run_frames_verify(struct run *run)
 	struct gmm_guest_counters counters;
 	uint32_t i;
 
-	gmm_guest_counters(run->guest, &counters);
+	gmm_guest_read_counters(run->guest, &counters);
 	if (counters.kicks > accounted)
 		run_lost(
 			run,

@@ -53,7 +53,7 @@ static uint64_t faults_held(const struct run *run)
 {
 	struct gmm_guest_counters counters;
 
-	gmm_guest_counters(run->guest, &counters);
+	gmm_guest_read_counters(run->guest, &counters);
 	return counters.faults_held;
 }
 

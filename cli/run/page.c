@@ -189,7 +189,7 @@ static json_t *make_latency(const struct run *run, const struct run_results *res
 	json_t *kinds = json_array();
 	uint32_t kind, i;
 
-	gmm_fault_service_statistics(run->faults, &statistics);
+	gmm_fault_service_read_statistics(run->faults, &statistics);
 	for (kind = 0; kind < GMM_FAULT_SERVICE_KINDS; kind++) {
 		json_t *buckets = json_array();
 

@@ -29,7 +29,7 @@ static void collect_fault_service(struct run *run, struct run_results *results)
 	struct gmm_fault_service_statistics statistics;
 	uint32_t i;
 
-	gmm_fault_service_statistics(run->faults, &statistics);
+	gmm_fault_service_read_statistics(run->faults, &statistics);
 	for (i = 0; i < GMM_FAULT_SERVICE_KINDS; i++)
 		results->faults[i] = (struct run_fault_row){
 			.name = names[i],
@@ -188,7 +188,7 @@ void run_results_collect(struct run *run, struct run_results *results)
 	struct gmm_guest_counters counters;
 
 	results->count = 0;
-	gmm_guest_counters(run->guest, &counters);
+	gmm_guest_read_counters(run->guest, &counters);
 	collect_fault_service(run, results);
 	collect_guest(run, results);
 	collect_frames(run, &counters, results);

@@ -83,8 +83,8 @@ static void read_numbers(struct run *run, uint64_t *numbers)
 	struct gmm_guest_counters counters;
 	uint32_t i;
 
-	gmm_fault_service_statistics(run->faults, &faults);
-	gmm_guest_counters(run->guest, &counters);
+	gmm_fault_service_read_statistics(run->faults, &faults);
+	gmm_guest_read_counters(run->guest, &counters);
 	run_frames_counters(run, &frames);
 	*numbers++ = gmm_resident_pages(run->guest);
 	for (i = 0; i < GMM_FAULT_SERVICE_KINDS; i++)
@@ -109,7 +109,7 @@ static void read_region(struct run *run, const struct run_region *region, uint64
 
 	for (page = 0; page < region->pages; page += row_pages, cells += RUN_CELLS) {
 		count = region->pages - page < row_pages ? region->pages - page : row_pages;
-		if (gmm_page_survey(run->guest, region->gfn + page, count, &survey))
+		if (gmm_page_take_survey(run->guest, region->gfn + page, count, &survey))
 			memset(&survey, 0, sizeof(survey));
 		cells[RUN_CELL_PAGES] = survey.pages;
 		cells[RUN_CELL_ABSENT] = survey.absent;

@@ -376,7 +376,7 @@ int run_save_counters(const struct run *run, struct run_save_counters *counters)
 	if (!run->save)
 		return 0;
 	*counters = run->save->counters;
-	gmm_snapshot_writer_counters(run->save->writer, &writer);
+	gmm_snapshot_writer_read_counters(run->save->writer, &writer);
 	counters->bases = writer.bases;
 	counters->increments = writer.increments;
 	counters->pages = writer.pages;

@@ -105,7 +105,7 @@ static void show(struct watch *watch)
 
 	for (i = 0; i < run->vcpu_count; i++)
 		steps += steps_of(run, i);
-	gmm_guest_counters(run->guest, &counters);
+	gmm_guest_read_counters(run->guest, &counters);
 	snprintf(steps_text, sizeof(steps_text), "%.1fk", (double)steps / 1000);
 	gmm_live_line(
 		"%s  %3llu s  verified %llu/%llu pages  resident %s  faults %llu  evicted %llu  "

@@ -112,8 +112,8 @@ struct gmm_page_survey {
  * is not there much less. -GMM_EINVAL: no pages; -GMM_ERANGE: beyond the address space. Takes a
  * spinning lock for a moment a slot; never sleeps.
  */
-GMM_API int gmm_page_survey(struct gmm_guest *guest, gmm_gfn_t gfn, uint64_t count,
-			    struct gmm_page_survey *survey);
+GMM_API int gmm_page_take_survey(struct gmm_guest *guest, gmm_gfn_t gfn, uint64_t count,
+				 struct gmm_page_survey *survey);
 
 #ifdef __cplusplus
 }

@@ -104,7 +104,8 @@ GMM_API int gmm_guest_create(const struct gmm_guest_config *config, struct gmm_g
 GMM_API int gmm_guest_destroy(struct gmm_guest *guest);
 
 /* Copies the counters. Any context. */
-GMM_API void gmm_guest_counters(const struct gmm_guest *guest, struct gmm_guest_counters *counters);
+GMM_API void gmm_guest_read_counters(const struct gmm_guest *guest,
+				     struct gmm_guest_counters *counters);
 
 /* The page size in bits. Any context. */
 GMM_API uint32_t gmm_guest_page_shift(const struct gmm_guest *guest);

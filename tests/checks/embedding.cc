@@ -52,7 +52,7 @@ static void expect(bool good, const char *what)
 int main()
 {
 	gmm_guest_config config = {};
-	struct gmm_guest_counters counters = {}; // a function has the name, too
+	gmm_guest_counters counters = {};
 	gmm_guest *guest = nullptr;
 	gmm_reader *reader = nullptr;
 	gmm_cache *cache = nullptr;
@@ -81,7 +81,7 @@ int main()
 	expect(gmm_dirty_harvest(guest, 0, 0, 64, &dirty) < 0, "dirty.h");
 	expect(gmm_resident_pages(guest) == 0, "evict.h");
 	expect(gmm_page_query(guest, 0, &page) < 0, "fault.h");
-	gmm_guest_counters(guest, &counters);
+	gmm_guest_read_counters(guest, &counters);
 	expect(gmm_guest_destroy(guest) == 0, "guest.h: destroy");
 	return failures != 0;
 }

@@ -245,14 +245,14 @@ static void a_refresh_resolves_only_what_was_hit(void)
 	resolved = bench.model.memory.resolved_pages;
 	mapped = calls(&bench, MODEL_MAP);
 	gmm_equal(resolved, 8);
-	gmm_guest_counters(bench.model.guest, &before);
+	gmm_guest_read_counters(bench.model.guest, &before);
 	change(&bench, 3, false);
 	change(&bench, 5, false);
 	gmm_equal(gmm_cache_refresh(bench.cache), 0);
 	gmm_equal(bench.model.memory.resolved_pages, resolved + 2);
 	/* The same frames: the mapping was kept. */
 	gmm_equal(calls(&bench, MODEL_MAP), mapped);
-	gmm_guest_counters(bench.model.guest, &after);
+	gmm_guest_read_counters(bench.model.guest, &after);
 	gmm_equal(after.cache_refreshes, before.cache_refreshes + 1);
 	gmm_equal(after.cache_refresh_kept, before.cache_refresh_kept + 1);
 	gmm_equal(peek(&bench, 3 * PAGE), model_word(3));

@@ -111,7 +111,7 @@ static void check_refresh_waits_at(enum gmm_step_point point)
 	struct bench bench;
 
 	start(&bench);
-	gmm_guest_counters(bench.model.guest, &before);
+	gmm_guest_read_counters(bench.model.guest, &before);
 	bench.call.first = 3;
 	hold_call(&bench, point, race_move_page);
 	gmm_ok(!pointer(&bench));
@@ -123,7 +123,7 @@ static void check_refresh_waits_at(enum gmm_step_point point)
 	gmm_equal(race_join(&bench.other), 0);
 	gmm_ok(pointer(&bench) == model_page(&bench.model, 3));
 	/* It slept, and came through at its first attempt. */
-	gmm_guest_counters(bench.model.guest, &after);
+	gmm_guest_read_counters(bench.model.guest, &after);
 	gmm_equal(after.cache_retries, before.cache_retries);
 	finish(&bench);
 }
@@ -146,7 +146,7 @@ static void check_retry_at(enum gmm_step_point point, bool by_hva)
 	struct bench bench;
 
 	start_with(&bench, 0, (struct gmm_guest_config){ 0 });
-	gmm_guest_counters(bench.model.guest, &before);
+	gmm_guest_read_counters(bench.model.guest, &before);
 	bench.call.first = 3 * PAGE;
 	bench.call.second = 8;
 	hold_call(&bench, point, race_activate);
@@ -154,7 +154,7 @@ static void check_retry_at(enum gmm_step_point point, bool by_hva)
 	gmm_equal(by_hva ? race_move_page_by_hva(&bench.other) : race_move_page(&bench.other), 0);
 	gmm_equal(release_call(&bench), 0);
 	gmm_ok(pointer(&bench) == model_page(&bench.model, 3));
-	gmm_guest_counters(bench.model.guest, &after);
+	gmm_guest_read_counters(bench.model.guest, &after);
 	gmm_equal(after.cache_retries, before.cache_retries + 1);
 	finish(&bench);
 }

@@ -46,7 +46,7 @@ static void each_write_is_in_one_harvest(uint32_t traits)
 	gmm_must(model_guest_write(&model, 3, 3));
 	gmm_must(model_guest_write(&model, 1, 3));
 	expect_dirty(&model, 1u << 1 | 1u << 3);
-	gmm_guest_counters(model.guest, &counters);
+	gmm_guest_read_counters(model.guest, &counters);
 	gmm_equal(counters.dirty_marked, 3);
 	gmm_equal(counters.dirty_harvested, 3);
 	model_fini(&model);

@@ -46,7 +46,7 @@ static void what_was_written_goes_out_and_comes_back(void)
 	gmm_equal(gmm_evict(model.guest, 0, MODEL_PAGES, 0), 0);
 	expect_word(&model, PAGE, 7);
 	expect_word(&model, PAGE + 1, model_word(PAGE + 1));
-	gmm_guest_counters(model.guest, &counters);
+	gmm_guest_read_counters(model.guest, &counters);
 	gmm_equal(counters.evicted, 2);
 	gmm_equal(counters.evicted_clean, 1);
 	gmm_equal(counters.refaulted, 1);

@@ -167,7 +167,7 @@ static void a_page_is_filled_once(void)
 	gmm_equal(gmm_fault_serve(model.guest, PAGE, GMM_ACCESS_WRITE), 0);
 	gmm_equal(gmm_fault_populate(model.guest, 0, MODEL_PAGES, GMM_ACCESS_READ, 0), 0);
 	gmm_equal(gmm_resident_pages(model.guest), MODEL_PAGES);
-	gmm_guest_counters(model.guest, &counters);
+	gmm_guest_read_counters(model.guest, &counters);
 	gmm_equal(counters.faults_filled, MODEL_PAGES);
 	gmm_equal(counters.faults_mapped, 1);
 	gmm_equal(counters.faults_protect, 1);

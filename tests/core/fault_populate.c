@@ -119,7 +119,7 @@ static void a_prefetch_maps_so_that_the_first_write_shows(void)
 	gmm_equal(gmm_dirty_harvest(model.guest, 0, 0, MODEL_PAGES, &bits), 0);
 	gmm_must(model_guest_write(&model, 2, 6));
 	gmm_equal(gmm_dirty_harvest(model.guest, 0, 0, MODEL_PAGES, &bits), 1);
-	gmm_guest_counters(model.guest, &counters);
+	gmm_guest_read_counters(model.guest, &counters);
 	gmm_equal(counters.faults_protect, 1);
 	model_fini(&model);
 	model_init(&model, MODEL_LAZY | MODEL_OWNER_UNPROTECTED);

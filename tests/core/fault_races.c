@@ -68,7 +68,7 @@ static void a_fault_on_a_busy_page_is_held_and_woken(void)
 		before = wakes(&model);
 		gmm_equal(gmm_fault_serve(model.guest, PAGE, GMM_ACCESS_WRITE), GMM_FAULT_HELD);
 		gmm_equal(gmm_fault_serve(model.guest, PAGE + 1, GMM_ACCESS_WRITE), 0);
-		gmm_guest_counters(model.guest, &counters);
+		gmm_guest_read_counters(model.guest, &counters);
 		gmm_equal(counters.faults_held, 1);
 		second.model = &model;
 		second.first = PAGE;
@@ -204,7 +204,7 @@ static void an_overtaken_fault_installs_nothing(uint32_t traits)
 		gmm_equal(gmm_page_query(model.guest, PAGE, &info), 0);
 		gmm_ok(!info.mapped && !info.writable && !info.young && !info.busy);
 		gmm_ok(!model_guest_try(&model, PAGE, false, &word));
-		gmm_guest_counters(model.guest, &counters);
+		gmm_guest_read_counters(model.guest, &counters);
 		gmm_equal(counters.faults_retried, 1);
 		gmm_equal(gmm_fault_serve(model.guest, PAGE, GMM_ACCESS_WRITE), 0);
 		gmm_equal(gmm_page_query(model.guest, PAGE, &info), 0);
@@ -275,7 +275,7 @@ static void an_unrelated_change_overtakes_nobody(void)
 		gmm_gate_open(&gate);
 		gmm_equal(race_join(&fault), 0);
 		gmm_invalidate_end(model.guest, GMM_RANGE_GFN, ranges, 2);
-		gmm_guest_counters(model.guest, &counters);
+		gmm_guest_read_counters(model.guest, &counters);
 		gmm_equal(counters.faults_retried, 0);
 		gmm_test_unhold_steps();
 		model_fini(&model);

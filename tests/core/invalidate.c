@@ -111,9 +111,9 @@ static void a_batch_waits_for_readers_once(void)
 	gmm_must(!gmm_reader_register(model.guest, &reader));
 	gmm_must(!gmm_cache_create(model.guest, &cache));
 	gmm_equal(gmm_cache_activate(cache, 0, 6 * PAGE, GMM_CACHE_HOST), 0);
-	gmm_guest_counters(model.guest, &before);
+	gmm_guest_read_counters(model.guest, &before);
 	gmm_equal(gmm_invalidate_begin(model.guest, GMM_RANGE_GFN, ranges, BATCH, 0, &result), 0);
-	gmm_guest_counters(model.guest, &after);
+	gmm_guest_read_counters(model.guest, &after);
 	gmm_equal(after.reader_waits, before.reader_waits + 1);
 	gmm_equal(after.invalidations, before.invalidations + BATCH);
 	/* One cache, hit three times, was valid once. */
@@ -144,7 +144,7 @@ static void ranges_beyond_the_table_cover_more_and_never_less(void)
 	model_init(&model, 0);
 	for (i = 0; i < total; i++) {
 		begin(&model, GMM_RANGE_GFN, model_frames(100 * (uint64_t)i, 10));
-		gmm_guest_counters(model.guest, &counters);
+		gmm_guest_read_counters(model.guest, &counters);
 		gmm_equal(counters.range_merges,
 			  i < GMM_ACTIVE_RANGES ? 0 : i - GMM_ACTIVE_RANGES + 1);
 		for (j = 0; j <= i; j++)

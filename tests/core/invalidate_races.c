@@ -64,7 +64,7 @@ static void changes_that_do_not_overlap_never_delay_a_refresh(void)
 	uint32_t i;
 
 	begin_scene(&scene);
-	gmm_guest_counters(scene.model.guest, &before);
+	gmm_guest_read_counters(scene.model.guest, &before);
 	for (i = 0; i < 2; i++)
 		gmm_test_thread_start(&threads[i], rotate, &scene);
 	for (i = 0; i < gmm_test_turns(6); i++) {
@@ -73,7 +73,7 @@ static void changes_that_do_not_overlap_never_delay_a_refresh(void)
 		gmm_equal(gmm_cache_deactivate(scene.cache), 0);
 		gmm_equal(gmm_cache_activate(scene.cache, 3 * PAGE, 8, GMM_CACHE_HOST), 0);
 	}
-	gmm_guest_counters(scene.model.guest, &after);
+	gmm_guest_read_counters(scene.model.guest, &after);
 	gmm_equal(after.cache_retries, before.cache_retries);
 	gmm_equal(after.range_waits, before.range_waits);
 	gmm_store_release(&scene.stop, 1u);
@@ -96,7 +96,7 @@ static void a_refresh_sleeps_while_its_range_changes(void)
 	gmm_gate_init(&gate, GMM_GATE_NEVER);
 	gmm_test_hold_step(GMM_STEP_INVALIDATE_WAIT, &gate);
 	gmm_equal(gmm_invalidate_begin(scene.model.guest, GMM_RANGE_GFN, &range, 1, 0, NULL), 0);
-	gmm_guest_counters(scene.model.guest, &before);
+	gmm_guest_read_counters(scene.model.guest, &before);
 	calls = scene.model.memory.calls[MODEL_RESOLVE];
 	refresh.cache = scene.cache;
 	race_start(&refresh, race_refresh);
@@ -104,7 +104,7 @@ static void a_refresh_sleeps_while_its_range_changes(void)
 	race_give_way(&refresh);
 	gmm_ok(!race_is_done(&refresh));
 	gmm_equal(scene.model.memory.calls[MODEL_RESOLVE], calls);
-	gmm_guest_counters(scene.model.guest, &after);
+	gmm_guest_read_counters(scene.model.guest, &after);
 	gmm_ok(after.range_waits > before.range_waits);
 	gmm_equal(after.cache_retries, before.cache_retries);
 	gmm_invalidate_end(scene.model.guest, GMM_RANGE_GFN, &range, 1);

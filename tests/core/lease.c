@@ -83,7 +83,7 @@ static void a_lease_gives_the_pointer_outside_sections(void)
 	gmm_equal(gmm_lease_count(cache), 1);
 	gmm_lease_drop(cache, 0, 0);
 	gmm_equal(gmm_lease_count(cache), 0);
-	gmm_guest_counters(model.guest, &counters);
+	gmm_guest_read_counters(model.guest, &counters);
 	gmm_equal(counters.leases, 2);
 	gmm_equal(gmm_cache_destroy(cache), 0);
 	model_fini(&model);
@@ -242,7 +242,7 @@ static void check_passed_over(bool by_hva)
 	gmm_equal(gmm_resident_pages(model.guest), 2);
 	gmm_ok(gmm_resident_trim(model.guest, 0) == 0);
 	gmm_equal(*model_page(&model, 4), 44);
-	gmm_guest_counters(model.guest, &counters);
+	gmm_guest_read_counters(model.guest, &counters);
 	gmm_ok(counters.lease_passed >= 4);
 	gmm_equal(counters.lease_asks + counters.lease_waits, 0);
 	gmm_lease_drop(cache, 0, 8);
@@ -318,7 +318,7 @@ static void a_change_that_does_not_wait_counts_the_lease_and_warns_once(void)
 	word = take(cache, 0, 8, 0);
 	change_nothing(&model, 3);
 	change_nothing(&model, 3);
-	gmm_guest_counters(model.guest, &counters);
+	gmm_guest_read_counters(model.guest, &counters);
 	gmm_equal(counters.nonblocking_leased, 2);
 	gmm_equal(lines, 1);
 	gmm_ok(take(cache, 0, 8, GMM_LEASE_NO_WAIT) == word);
@@ -496,7 +496,7 @@ static void a_change_asks_and_goes_on_when_all_is_dropped(void)
 	take(cache, 0, 8, 0);
 	gmm_equal(gmm_slot_move(model.guest, 0, 32), 0);
 	gmm_equal(holder.asked, 2);
-	gmm_guest_counters(model.guest, &counters);
+	gmm_guest_read_counters(model.guest, &counters);
 	gmm_equal(counters.lease_asks, 2);
 	gmm_equal(counters.lease_waits, 2);
 	gmm_equal(gmm_cache_destroy(cache), 0);

@@ -37,7 +37,7 @@ static void expect_counts(struct model *model, uint64_t repaired, uint64_t lost)
 {
 	struct gmm_guest_counters counters;
 
-	gmm_guest_counters(model->guest, &counters);
+	gmm_guest_read_counters(model->guest, &counters);
 	gmm_equal(counters.pages_repaired, repaired);
 	gmm_equal(counters.pages_lost, lost);
 	gmm_equal(gmm_load_acquire(&pages_told), lost);

@@ -73,7 +73,7 @@ static void who_meets_a_repair_finds_the_page_lost_once(void)
 			gmm_test_unhold_steps();
 			gmm_ok(model_guest_read(&model, PAGE, &word));
 			gmm_equal(word, 0);
-			gmm_guest_counters(model.guest, &counters);
+			gmm_guest_read_counters(model.guest, &counters);
 			/* A discard that came first has made the page zero itself. */
 			gmm_equal(counters.pages_lost,
 				  others[i] == discard && !counters.pages_lost ? 0 : 1);
@@ -104,7 +104,7 @@ static void a_repair_waits_for_pages_that_somebody_changes(void)
 	gmm_gate_open(&gate);
 	gmm_equal(race_join(&repairer), 0);
 	gmm_ok(race_join(&harvester) >= 0);
-	gmm_guest_counters(model.guest, &counters);
+	gmm_guest_read_counters(model.guest, &counters);
 	gmm_equal(counters.pages_lost, 1);
 	model_fini(&model);
 }
@@ -123,11 +123,11 @@ static int guest_user(struct race *race)
 	uint64_t word = 0, i;
 
 	for (i = 1; i <= user->turns; i++) {
-		gmm_guest_counters(race->model->guest, &before);
+		gmm_guest_read_counters(race->model->guest, &before);
 		if (!model_guest_write(race->model, user->page, i) ||
 		    !model_guest_read(race->model, user->page, &word))
 			return -GMM_EIO;
-		gmm_guest_counters(race->model->guest, &after);
+		gmm_guest_read_counters(race->model->guest, &after);
 		gmm_ok(word == i || (word == 0 && after.pages_lost > before.pages_lost),
 		       "%u holds %u of turn %u, unreported", user->page, (unsigned int)word,
 		       (unsigned int)i);

@@ -9,7 +9,7 @@ static struct gmm_page_survey survey_of(struct gmm_guest *guest, gmm_gfn_t gfn, 
 {
 	struct gmm_page_survey survey;
 
-	gmm_equal(gmm_page_survey(guest, gfn, count, &survey), 0);
+	gmm_equal(gmm_page_take_survey(guest, gfn, count, &survey), 0);
 	gmm_equal(survey.absent + survey.zero + survey.present + survey.evicted, survey.pages);
 	return survey;
 }
@@ -207,9 +207,10 @@ static void what_is_wrong_is_refused(void)
 	struct model model;
 
 	model_init(&model, MODEL_LAZY | MODEL_OWNER);
-	gmm_equal(gmm_page_survey(model.guest, 0, 0, &survey), -GMM_EINVAL);
-	gmm_equal(gmm_page_survey(model.guest, ~(gmm_gfn_t)0, 2, &survey), -GMM_ERANGE);
-	gmm_equal(gmm_page_survey(model.guest, 0, ((uint64_t)1 << 28) + 1, &survey), -GMM_ERANGE);
+	gmm_equal(gmm_page_take_survey(model.guest, 0, 0, &survey), -GMM_EINVAL);
+	gmm_equal(gmm_page_take_survey(model.guest, ~(gmm_gfn_t)0, 2, &survey), -GMM_ERANGE);
+	gmm_equal(gmm_page_take_survey(model.guest, 0, ((uint64_t)1 << 28) + 1, &survey),
+		  -GMM_ERANGE);
 	gmm_equal(survey.pages, 7);
 	gmm_equal(survey_of(model.guest, 0, (uint64_t)1 << 28).pages, MODEL_PAGES);
 	/* It waits for nobody, so it may be in a section. */

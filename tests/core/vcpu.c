@@ -345,7 +345,7 @@ static void a_nonblocking_begin_that_finds_a_vcpu_warns_once_and_counts(void)
 		if (i)
 			gmm_ok(gmm_vcpu_exit(user.vcpu));
 		gmm_invalidate_end(model.guest, GMM_RANGE_GFN, &range, 1);
-		gmm_guest_counters(model.guest, &counters);
+		gmm_guest_read_counters(model.guest, &counters);
 		gmm_equal(counters.nonblocking_in_guest, i);
 		gmm_equal(lines, i > 0);
 	}

@@ -31,7 +31,7 @@ static void the_newest_copy_wins(void **state)
 	assert_snapshot_is(scratch, &model);
 	source = reader_make(scratch);
 	assert_int_equal(source.page_shift, PAGE_SHIFT);
-	assert_int_equal(gmm_snapshot_info(&source, &info), 0);
+	assert_int_equal(gmm_snapshot_read_info(&source, &info), 0);
 	assert_int_equal(info.chain, 3);
 	assert_int_equal(info.page_count, PAGES);
 	assert_true(info.time > 1000000000);
@@ -40,7 +40,7 @@ static void the_newest_copy_wins(void **state)
 	assert_false(source_is(&source, &model));
 	gmm_source_close(&source);
 	gmm_source_open_generated(&source, 1, 1, PAGE_SHIFT, NULL, 0);
-	assert_int_equal(gmm_snapshot_info(&source, &info), -GMM_EINVAL);
+	assert_int_equal(gmm_snapshot_read_info(&source, &info), -GMM_EINVAL);
 	gmm_source_close(&source);
 }
 

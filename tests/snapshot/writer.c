@@ -99,7 +99,7 @@ static void a_new_base_replaces_everything(void **state)
 	model_change(&model, 5, 1);
 	assert_int_equal(write_base(writer, &model), 0);
 	assert_int_equal(gmm_snapshot_writer_commit(writer), 0);
-	gmm_snapshot_writer_counters(writer, &counters);
+	gmm_snapshot_writer_read_counters(writer, &counters);
 	assert_int_equal(counters.bases, 3);
 	assert_int_equal(counters.increments, 1);
 	assert_int_equal(counters.pages, 3 * PAGES + PAGES / 2);

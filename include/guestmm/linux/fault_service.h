@@ -95,8 +95,8 @@ GMM_API int gmm_fault_service_start(const struct gmm_fault_service_config *confi
 /* Ends the threads; faults not yet read stay unserved. Not from a service thread. */
 GMM_API void gmm_fault_service_stop(struct gmm_fault_service *service);
 /* Any thread, at any time before stop. */
-GMM_API void gmm_fault_service_statistics(const struct gmm_fault_service *service,
-					  struct gmm_fault_service_statistics *statistics);
+GMM_API void gmm_fault_service_read_statistics(const struct gmm_fault_service *service,
+					       struct gmm_fault_service_statistics *statistics);
 
 #ifdef __cplusplus
 }

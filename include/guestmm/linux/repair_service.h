@@ -81,8 +81,8 @@ GMM_API void gmm_repair_service_catch_up(struct gmm_repair_service *service);
 /* Sleeps until all events taken so far have been looked at for the last time. */
 GMM_API void gmm_repair_service_wait(struct gmm_repair_service *service);
 /* Any thread. */
-GMM_API void gmm_repair_service_statistics(struct gmm_repair_service *service,
-					   struct gmm_repair_service_statistics *statistics);
+GMM_API void gmm_repair_service_read_statistics(struct gmm_repair_service *service,
+						struct gmm_repair_service_statistics *statistics);
 
 #ifdef __cplusplus
 }

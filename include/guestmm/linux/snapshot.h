@@ -51,7 +51,7 @@ struct gmm_snapshot_info {
 	uint32_t chain;	     /* files: 1 is a base without increments */
 };
 /* Of an open source; -GMM_EINVAL when it is no snapshot. Any context. */
-GMM_API int gmm_snapshot_info(const struct gmm_source *source, struct gmm_snapshot_info *info);
+GMM_API int gmm_snapshot_read_info(const struct gmm_source *source, struct gmm_snapshot_info *info);
 
 /* A writer is used by one thread at a time. After a failure it can only be closed. */
 struct gmm_snapshot_writer;
@@ -121,8 +121,8 @@ GMM_API int gmm_snapshot_writer_reopen(struct gmm_snapshot_writer *writer,
  */
 GMM_API int gmm_snapshot_writer_commit(struct gmm_snapshot_writer *writer);
 
-GMM_API void gmm_snapshot_writer_counters(const struct gmm_snapshot_writer *writer,
-					  struct gmm_snapshot_writer_counters *counters);
+GMM_API void gmm_snapshot_writer_read_counters(const struct gmm_snapshot_writer *writer,
+					       struct gmm_snapshot_writer_counters *counters);
 /* The first failure as one line, or "". */
 GMM_API void gmm_snapshot_writer_failure(const struct gmm_snapshot_writer *writer, char *text,
 					 size_t text_size);

@@ -171,7 +171,7 @@ static struct gmm_repair_service_statistics statistics_of(struct world *world)
 {
 	struct gmm_repair_service_statistics statistics;
 
-	gmm_repair_service_statistics(world->repair, &statistics);
+	gmm_repair_service_read_statistics(world->repair, &statistics);
 	return statistics;
 }
 
@@ -191,7 +191,7 @@ static void assert_pages(struct world *world, uint64_t repaired, uint64_t lost, 
 {
 	struct gmm_guest_counters counters;
 
-	gmm_guest_counters(world->guest, &counters);
+	gmm_guest_read_counters(world->guest, &counters);
 	assert_int_equal(counters.pages_repaired, repaired);
 	assert_int_equal(counters.pages_lost, lost);
 	assert_int_equal(__atomic_load_n(&world->lost, __ATOMIC_RELAXED), told);

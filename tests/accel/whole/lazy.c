@@ -223,7 +223,7 @@ static void run(struct whole *whole, struct vcpu_thread *threads)
 		}
 		assert_int_equal(__atomic_load_n(&whole->failures, __ATOMIC_RELAXED), 0);
 		assert_true(gmm_resident_trim(whole->guest, RESIDENT) >= 0);
-		gmm_guest_counters(whole->guest, &counters);
+		gmm_guest_read_counters(whole->guest, &counters);
 		enough = touched == PAGES && takes == PAGES - PAGES / 8 &&
 			 counters.evicted > 3000 && counters.refaulted > 1000 &&
 			 (counters.evicted_clean > 100 || !maps_protected);
@@ -269,7 +269,7 @@ static void print_service(struct whole *whole)
 	struct gmm_fault_service_statistics statistics;
 	uint32_t i;
 
-	gmm_fault_service_statistics(whole->service, &statistics);
+	gmm_fault_service_read_statistics(whole->service, &statistics);
 	for (i = 0; i < GMM_FAULT_SERVICE_KINDS; i++)
 		print_message("%s: served %llu held %llu p50 %llu ns p99 %llu ns\n", names[i],
 			      (unsigned long long)statistics.kind[i].served,

@@ -330,7 +330,7 @@ static void test_failure_is_told(void **state)
 	set_answer(&world, FAIL);
 	start_write(&access, &world, 2, 22);
 	wait_for(&world, &world.failed, 1);
-	gmm_fault_service_statistics(world.service, &statistics);
+	gmm_fault_service_read_statistics(world.service, &statistics);
 	assert_int_equal(statistics.kind[GMM_FAULT_SERVICE_MINOR].failed, 1);
 	assert_int_equal(statistics.kind[GMM_FAULT_SERVICE_MINOR].served, 0);
 	/* The owner repairs it. */
@@ -585,7 +585,7 @@ static void test_many(void **state)
 	}
 	for (i = 0; i < PAGES; i++)
 		assert_int_equal(world.memory[i * PAGE + 1], 150);
-	gmm_fault_service_statistics(world.service, &statistics);
+	gmm_fault_service_read_statistics(world.service, &statistics);
 	assert_true(statistics.kind[GMM_FAULT_SERVICE_MINOR].served >= 50 * PAGES);
 	assert_int_equal(latency->count, statistics.kind[GMM_FAULT_SERVICE_MINOR].served);
 	assert_true(gmm_latency_percentile(latency, 500) > 0);
