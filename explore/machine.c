@@ -296,8 +296,7 @@ void machine_fini(struct machine *machine)
 	gmm_free(machine->allocated, (MACHINE_FRAMES + 1) * MACHINE_PAGE_BYTES);
 }
 
-/* Behind the back of the engine: the caller has begun a change. */
-static void move_frame(struct machine *machine, uint32_t page)
+void machine_move_frame(struct machine *machine, uint32_t page)
 {
 	uint32_t from = machine->frame_of[page];
 	uint32_t to = from ^ MACHINE_PAGES;
@@ -318,7 +317,7 @@ void machine_move_pages(struct machine *machine, uint32_t page, uint32_t count)
 
 	machine_must(gmm_invalidate_begin(machine->guest, GMM_RANGE_GFN, &range, 1, 0, NULL));
 	for (i = 0; i < count; i++)
-		move_frame(machine, page + i);
+		machine_move_frame(machine, page + i);
 	gmm_invalidate_end(machine->guest, GMM_RANGE_GFN, &range, 1);
 }
 
@@ -333,7 +332,7 @@ void machine_move_by_hva(struct machine *machine, uint32_t page)
 	struct gmm_range range = { start, start + MACHINE_PAGE_BYTES };
 
 	machine_must(gmm_invalidate_begin(machine->guest, GMM_RANGE_HVA, &range, 1, 0, NULL));
-	move_frame(machine, page);
+	machine_move_frame(machine, page);
 	gmm_invalidate_end(machine->guest, GMM_RANGE_HVA, &range, 1);
 }
 

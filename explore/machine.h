@@ -80,6 +80,8 @@ uint64_t *machine_frame(struct machine *machine, gmm_pfn_t pfn);
 void machine_move(struct machine *machine, uint32_t page);
 void machine_move_by_hva(struct machine *machine, uint32_t page);
 void machine_move_pages(struct machine *machine, uint32_t page, uint32_t count);
+/* Its middle: behind the back of the engine, within a change. */
+void machine_move_frame(struct machine *machine, uint32_t page);
 
 /* Reads a word through a pointer that a cache gave: it must be mapped. */
 uint64_t machine_load(struct machine *machine, const uint64_t *pointer);

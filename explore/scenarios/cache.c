@@ -7,6 +7,11 @@ static void activate_page_0(struct scene *scene)
 	machine_must(gmm_cache_activate(scene->cache, 0, 8, SCENE_WRITE));
 }
 
+static void activate_second_word(struct scene *scene)
+{
+	machine_must(gmm_cache_activate(scene->cache, 8, 8, SCENE_WRITE));
+}
+
 static void activate_two_pages(struct scene *scene)
 {
 	machine_must(gmm_cache_activate(scene->cache, 0, 2 * SCENE_PAGE, SCENE_WRITE));
@@ -75,6 +80,13 @@ static void retargets_within(void *arg)
 	machine_must(gmm_cache_activate(scene->cache, 8, 8, SCENE_WRITE));
 }
 
+static void retargets_back(void *arg)
+{
+	struct scene *scene = arg;
+
+	machine_must(gmm_cache_activate(scene->cache, 0, 8, SCENE_WRITE));
+}
+
 static void looks_at_either_word(void *arg)
 {
 	struct scene *scene = arg;
@@ -95,12 +107,15 @@ static void looks_at_either_word(void *arg)
 static void refreshes_until_good(void *arg)
 {
 	struct scene *scene = arg;
+	struct gmm_reader *reader = scene_reader(scene);
 	int answer;
 
 	do
 		answer = gmm_cache_refresh(scene->cache);
 	while (answer == -GMM_ENOMEM);
 	machine_must(answer);
+	machine_check(machine_read(&scene->machine, scene->cache, reader, 0) == machine_word(0));
+	gmm_reader_unregister(reader);
 }
 
 /* Nothing of its own page changes, so it never loses its pointer. */
@@ -316,6 +331,8 @@ SCENARIO(refresh_retarget_move, .prepare = activate_page_0,
 	 .threads = { refreshes, retargets, moves }, .check = shows_page_1)
 SCENARIO(look_retarget_within, .prepare = activate_page_0,
 	 .threads = { looks_at_either_word, retargets_within }, .check = shows_second_word)
+SCENARIO(look_retarget_back, .prepare = activate_second_word,
+	 .threads = { looks_at_either_word, retargets_back }, .check = refresh_finds_the_move)
 SCENARIO(retarget_within_move, .prepare = activate_page_0, .threads = { retargets_within, moves },
 	 .check = shows_second_word)
 SCENARIO(look_deactivate_move, .prepare = activate_page_0, .threads = { looks, deactivates, moves })
@@ -359,6 +376,8 @@ const struct explore_scenario explore_cache_scenarios[] = {
 	  refresh_retarget_move, 2, false },
 	{ "cache-look-retarget-within", "P18 P19 P20", "its target moves within the page",
 	  look_retarget_within, 3, true },
+	{ "cache-look-retarget-back", "P18", "... and towards its start", look_retarget_back, 3,
+	  false },
 	{ "cache-retarget-within-move", "P18 P19", "... while the page moves", retarget_within_move,
 	  3, false },
 	{ "cache-look-deactivate-move", "P11 P12", "it ends under a section while the page moves",

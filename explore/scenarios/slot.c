@@ -24,6 +24,13 @@ static void add_and_activate(struct scene *scene)
 	activate_page_0(scene);
 }
 
+/* Over the frame to which the slot is to move. */
+static void add_and_activate_page_1(struct scene *scene)
+{
+	add_slot(scene);
+	machine_must(gmm_cache_activate(scene->cache, SCENE_PAGE, 8, SCENE_WRITE));
+}
+
 static void add_direct(struct scene *scene)
 {
 	struct gmm_slot_config slot = machine_slot(&scene->machine, 0, 0, 0, MACHINE_PAGES);
@@ -88,6 +95,31 @@ static void moves_page_0(void *arg)
 	struct scene *scene = arg;
 
 	machine_move(&scene->machine, 0);
+}
+
+/* Frame 0 changes, and what is in it moves. */
+static void moves_what_is_in_frame_0(void *arg)
+{
+	struct scene *scene = arg;
+	struct gmm_guest *guest = scene->machine.guest;
+	struct gmm_range range = { 0, 1 };
+	struct gmm_slot_config config;
+
+	machine_must(gmm_invalidate_begin(guest, GMM_RANGE_GFN, &range, 1, 0, NULL));
+	machine_must(gmm_slot_get(guest, 0, &config));
+	if (config.gfn == 0)
+		machine_move_frame(&scene->machine, 0);
+	gmm_invalidate_end(guest, GMM_RANGE_GFN, &range, 1);
+}
+
+static void moves_slot_and_reads(void *arg)
+{
+	struct scene *scene = arg;
+	struct gmm_reader *reader = scene_reader(scene);
+
+	moves_slot(arg);
+	machine_check(machine_read(&scene->machine, scene->cache, reader, 0) == machine_word(0));
+	gmm_reader_unregister(reader);
 }
 
 /* What the cache shows is of page `of`; or the frame is in no slot. */
@@ -197,6 +229,8 @@ SCENARIO(page_moves_slot_moves, .traits = OWN, .prepare = add_and_activate,
 	 .threads = { moves_page_0, moves_slot_back }, .check = remove_slot)
 SCENARIO(page_moves_slot_goes, .traits = OWN, .prepare = add_and_activate,
 	 .threads = { moves_page_0, removes }, .check = deactivate)
+SCENARIO(slot_moves_beside_page, .traits = OWN, .prepare = add_and_activate_page_1,
+	 .threads = { moves_slot_and_reads, moves_what_is_in_frame_0 }, .check = remove_slot)
 SCENARIO(direct_move, .traits = OWN, .prepare = add_direct,
 	 .threads = { looks_directly, moves_slot }, .check = remove_slot)
 SCENARIO(direct_remove, .traits = OWN, .prepare = add_direct,
@@ -219,6 +253,8 @@ const struct explore_scenario explore_slot_scenarios[] = {
 	  page_moves_slot_moves, 2, false },
 	{ "slot-goes-page-moves", "G5", "... while its slot is removed", page_moves_slot_goes, 2,
 	  false },
+	{ "slot-moves-beside-page", "G5", "... and the page is read where it is then",
+	  slot_moves_beside_page, 2, false },
 	{ "slot-direct-move", "G4 W1", "looked up without a cache while the slot moves",
 	  direct_move, 3, true },
 	{ "slot-direct-remove", "G4 W1", "... while it is removed", direct_remove, 3, true },
