@@ -89,6 +89,7 @@ static struct gmm_cache *find_cache(struct run_device *device, uint64_t block)
 	uint64_t start = block * BLOCK_BYTES;
 	uint64_t length = run->memory_bytes - start < BLOCK_BYTES ? run->memory_bytes - start :
 								    BLOCK_BYTES;
+	char what[80];
 	int error;
 
 	if (slot->block == block + 1)
@@ -99,9 +100,9 @@ static struct gmm_cache *find_cache(struct run_device *device, uint64_t block)
 	slot->block = block + 1;
 	/* The target is set: the refresh before the first use tries again. */
 	if (error && !run_failing_try_again(run, error)) {
-		run_abandon(run, GMM_EXIT_LOST,
-			    "the device's cache of GPA 0x%llx cannot be made: %s",
-			    (unsigned long long)(run->snapshot.gpa + start), run_error_text(error));
+		snprintf(what, sizeof(what), "the device's cache of GPA 0x%llx cannot be made",
+			 (unsigned long long)(run->snapshot.gpa + start));
+		run_memory_failed(run, what, error);
 		return NULL;
 	}
 	return slot->cache;

@@ -279,8 +279,7 @@ static bool aim(struct run_event *event, uint32_t area)
 				       GMM_CACHE_HOST | (written ? GMM_CACHE_WRITE : 0));
 
 	if (error && !run_failing_try_again(event->run, error))
-		run_abandon(event->run, GMM_EXIT_LOST, "foreign memory cannot be cached: %s",
-			    run_error_text(error));
+		run_memory_failed(event->run, "foreign memory cannot be cached", error);
 	return !error;
 }
 

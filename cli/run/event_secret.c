@@ -161,8 +161,7 @@ static bool aim(struct run_event *event, struct area *area)
 		return true;
 	area->count = 0;
 	if (!run_failing_try_again(event->run, error))
-		run_abandon(event->run, GMM_EXIT_LOST, "secret memory cannot be cached: %s",
-			    run_error_text(error));
+		run_memory_failed(event->run, "secret memory cannot be cached", error);
 	return false;
 }
 

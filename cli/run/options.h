@@ -17,7 +17,7 @@
 #define RUN_VCPUS_DEFAULT 2u
 #define RUN_DURATION_DEFAULT_MS 10000u
 #define RUN_SEED_DEFAULT 20261u
-#define RUN_HANG_DEFAULT_MS 5000u
+#define RUN_HANG_DEFAULT_MS 30000u
 /* Fewer resident pages than this would be evicted while they are being made resident. */
 #define RUN_RESIDENT_LEAST_PAGES 64u
 #define RUN_LOSE_ONE_OF 16u

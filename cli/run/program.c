@@ -104,8 +104,7 @@ void *run_section_enter(struct run *run, struct gmm_reader *reader, struct gmm_c
 		gmm_section_exit(reader);
 		error = gmm_cache_refresh(cache);
 		if (error && !run_failing_try_again(run, error)) {
-			run_abandon(run, GMM_EXIT_LOST, "a cache cannot be refreshed: %s",
-				    run_error_text(error));
+			run_memory_failed(run, "a cache cannot be refreshed", error);
 			return NULL;
 		}
 		gmm_section_enter(reader);

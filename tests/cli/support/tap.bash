@@ -21,7 +21,7 @@ not_ok() {
 	number=$((number + 1))
 	echo "not ok $number - $1"
 	shift
-	printf '# %s\n' "$@"
+	printf '%s\n' "$@" | sed 's/^/# /'
 }
 
 skip() {
