@@ -7,6 +7,7 @@
  *
  * Exit status 0: everything came out right; 77: this machine lacks something, which is printed.
  */
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/kvm.h>
 #include <stdio.h>
@@ -219,7 +220,9 @@ int main(void)
 	int64_t dirty, evicted;
 	bool good = true;
 
-	vmm.vm = vmm.kvm < 0 ? -1 : ioctl(vmm.kvm, KVM_CREATE_VM, 0);
+	do
+		vmm.vm = vmm.kvm < 0 ? -1 : ioctl(vmm.kvm, KVM_CREATE_VM, 0);
+	while (vmm.vm < 0 && errno == EINTR);
 	if (vmm.vm < 0)
 		cannot("/dev/kvm is not there, or not for this user");
 	if (gmm_userfault_open(GMM_USERFAULT_KERNEL | GMM_USERFAULT_SHARED, GMM_USERFAULT_SHARED_WP,

@@ -174,7 +174,10 @@ static int open_vm(struct gmm_accel *accel, char *text)
 	error = check_capabilities(accel->kvm, text);
 	if (error)
 		return error;
-	accel->vm = ioctl(accel->kvm, KVM_CREATE_VM, 0);
+	/* Linux interrupts it where a task has work pending, also without a signal. */
+	do
+		accel->vm = ioctl(accel->kvm, KVM_CREATE_VM, 0);
+	while (accel->vm < 0 && errno == EINTR);
 	run_bytes = ioctl(accel->kvm, KVM_GET_VCPU_MMAP_SIZE, 0);
 	if (accel->vm < 0 || run_bytes <= 0) {
 		snprintf(text, GMM_ACCEL_TEXT_BYTES,

@@ -29,7 +29,7 @@ void reference_vm_make(struct reference_vm *vm, bool write)
 	*vm = (struct reference_vm){ .vcpu = { -1, -1 } };
 	vm->kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
 	must(vm->kvm, "opening /dev/kvm");
-	vm->vm = ioctl(vm->kvm, KVM_CREATE_VM, 0);
+	vm->vm = TEMP_FAILURE_RETRY(ioctl(vm->kvm, KVM_CREATE_VM, 0));
 	must(vm->vm, "KVM_CREATE_VM");
 	must(ioctl(vm->vm, KVM_ENABLE_CAP, &manual), "manual clearing of the log");
 	if (ioctl(vm->vm, KVM_CHECK_EXTENSION, KVM_CAP_DISABLE_QUIRKS2) &

@@ -348,7 +348,7 @@ static void kvm_has_no_log_of_guest_memfd(void **state)
 	assert_int_equal(kind_guest_open(&guest), 0);
 	kind_guest_close(&guest);
 	kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
-	vm = ioctl(kvm, KVM_CREATE_VM, 0);
+	vm = TEMP_FAILURE_RETRY(ioctl(kvm, KVM_CREATE_VM, 0));
 	file = ioctl(vm, KVM_CREATE_GUEST_MEMFD, &create);
 	assert_true(file >= 0);
 	region.guest_memfd = (uint32_t)file;

@@ -4,6 +4,7 @@
  * accesses as the vCPU's, and the slots of a VM that is not ours. examples/tiny_vmm.c runs one.
  */
 #define _GNU_SOURCE
+#include <errno.h>
 #include <fcntl.h>
 #include <linux/kvm.h>
 #include <setjmp.h>
@@ -178,7 +179,7 @@ static int open_vm(void)
 {
 	int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC), vm;
 
-	vm = kvm < 0 ? -1 : ioctl(kvm, KVM_CREATE_VM, 0);
+	vm = kvm < 0 ? -1 : TEMP_FAILURE_RETRY(ioctl(kvm, KVM_CREATE_VM, 0));
 	if (vm < 0) {
 		print_message("/dev/kvm cannot be used here\n");
 		skip();
