@@ -92,9 +92,10 @@ void run_events_print_help(void)
 {
 	int i;
 
-	printf("\nEvents:\n");
+	printf("\n"
+	       "Events (with commas; or all, none, or -NAME to leave one out of all):\n");
 	for (i = 0; kinds[i]; i++)
-		printf("  %-22s %s\n", kinds[i]->name, kinds[i]->what);
+		printf("  %-21s %s\n", kinds[i]->name, kinds[i]->what);
 }
 
 /* The next event that is on at or behind index *i, or NULL. */

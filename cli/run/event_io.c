@@ -227,15 +227,15 @@ static void collect(struct run_event *event, struct run_results *results)
 		const char *name, *label;
 		uint64_t value;
 	} rows[] = {
-		{ "reads", "reads from the file into guest memory", async.reads },
-		{ "writes", "writes from it into the file", async.writes },
+		{ "reads", "from the file into guest memory", async.reads },
+		{ "writes", "from guest memory into the file", async.writes },
 		{ "most_in_flight", "in flight at most", async.most_in_flight },
 		{ "leases", "leases", guest.leases },
 		{ "asked", "holders asked for them", async.asked },
 		{ "lease_waits", "changes that waited for them", guest.lease_waits },
-		{ "not_evicted", "leased pages that eviction passed over", guest.lease_passed },
-		{ "not_now", "leases refused because of a change", async.again },
-		{ "slot_away", "leases refused because the slot was away", async.away },
+		{ "not_evicted", "leased pages not evicted", guest.lease_passed },
+		{ "not_now", "leases refused: change under way", async.again },
+		{ "slot_away", "leases refused: slot away", async.away },
 		{ "changes", "changes by others", io->counters.changes },
 		{ "evicted", "pages evicted", io->counters.evicted },
 		{ "discarded", "pages discarded", io->counters.discarded },

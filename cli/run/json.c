@@ -51,6 +51,18 @@ static void add_rows(json_t *root, const struct run_results *results)
 	}
 }
 
+/* The names of the events that there were. */
+static json_t *events_of(const struct run *run)
+{
+	json_t *names = json_array();
+	uint32_t i;
+
+	for (i = 0; i < RUN_EVENTS_MOST; i++)
+		if (run->events[i].on)
+			json_array_append_new(names, json_string(run->events[i].ops->name));
+	return names;
+}
+
 json_t *run_json_make(const struct run *run, const struct run_results *results)
 {
 	const struct run_outcome *outcome = &run->outcome;
@@ -62,7 +74,7 @@ json_t *run_json_make(const struct run *run, const struct run_results *results)
 	for (i = 0; i < outcome->lines; i++)
 		json_array_append_new(lines, run_json_text(outcome->line[i]));
 	root = json_pack(
-		"{s:s, s:i, s:I, s:o, s:s, s:s?, s:s?, s:o?, s:I, s:s, s:s, s:I, s:i, s:s, s:I}",
+		"{s:s, s:i, s:I, s:o, s:s, s:s?, s:s?, s:o?, s:I, s:s, s:s, s:I, s:i, s:s, s:I, s:o}",
 		"version", GMM_VERSION, "status", outcome->status, "losses",
 		(json_int_t)outcome->losses, "lines", lines, "accel", run->ops->name, "caveat",
 		run->ops->caveat, "kvm_reason", *run->accel_reason ? run->accel_reason : NULL,
@@ -71,7 +83,7 @@ json_t *run_json_make(const struct run *run, const struct run_results *results)
 		"mapping", run->options.mapping == GMM_MEMORY_MAPPING_IN_USE ? "in-use" : "linear",
 		"resident_limit_bytes", (json_int_t)(run->evictor.limit << RUN_PAGE_SHIFT),
 		"vcpu_count", (int)run->options.vcpus, "dirty_log", run_dirty_name(&run->options),
-		"seed", (json_int_t)run->options.seed);
+		"seed", (json_int_t)run->options.seed, "events", events_of(run));
 	if (root && run_save_counters(run, &saving)) {
 		json_object_set_new(root, "save", json_string(run->options.save));
 		json_object_set_new(root, "save_digest",

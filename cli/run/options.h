@@ -35,6 +35,7 @@ struct run_options {
 	uint32_t devices;
 	uint64_t duration_ms;
 	uint64_t seed;
+	uint64_t hang_ms; /* without a step of a vCPU, the run has failed */
 	const char *json;
 	const char *save;	/* directory; NULL: nothing is saved */
 	uint64_t save_every_ms; /* 0: at half time, and at the end as always */
@@ -43,7 +44,6 @@ struct run_options {
 	char **arguments;
 
 	/* Hidden: for tests. */
-	uint64_t hang_ms;     /* without a step of a vCPU, the run has failed */
 	uint64_t fail_one_in; /* in builds with GMM_STEPS only: see failing.h */
 	uint32_t leave_out;   /* GMM_LEAVE_OUT_*, in builds with GMM_STEPS only */
 	bool lose_saved;      /* of the harvested pages one of RUN_LOSE_ONE_OF is not saved */
