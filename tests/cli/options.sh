@@ -21,6 +21,30 @@ prints 'help of run lists its options' '--resident SIZE' run --help
 prints 'help of run, in short' '--resident SIZE' run -h
 prints 'version' 'gmm ' --version
 
+# same NAME LIST LIST: in any order.
+same() {
+	if [ -n "$2" ] && [ "$(sort <<<"$2")" = "$(sort <<<"$3")" ]; then
+		ok "$1"
+	else
+		not_ok "$1" "$(diff <(sort <<<"$2") <(sort <<<"$3"))"
+	fi
+}
+man=$GMM_SOURCE/docs/man/gmm.1
+gmm 10 run --help
+events=$(sed -n '/^Events/,/^$/s/^  \([a-z]*\) .*/\1/p' "$scratch/out")
+same 'the manual has the options of the help' "$(grep -oE '^  --[a-z-]+' "$scratch/out" | tr -d ' ')" \
+	"$(sed -n 's/^\.It Fl \(-[a-z-]*\).*/-\1/p' "$man")"
+same 'its synopsis, too' "$(grep -oE '^  --[a-z-]+' "$scratch/out" | tr -d ' ' | grep -v help)" \
+	"$(sed -n 's/^\.Op Fl \(-[a-z-]*\).*/-\1/p' "$man")"
+same 'the manual has the events of the help' "$events" "$(sed -n 's/^\.It Cm \([a-z]*\)$/\1/p' "$man")"
+same 'the README has the events of the help' "$events" \
+	"$(sed -n '/^| event |/,/^$/s/^| `\([a-z]*\)`.*/\1/p' "$GMM_SOURCE/README.md")"
+if [ "$(awk 'length > 80' "$scratch/out")" = '' ]; then
+	ok 'the help fits into 80 columns'
+else
+	not_ok 'the help fits into 80 columns' "$(awk 'length > 80' "$scratch/out")"
+fi
+
 refused 'no command' '`gmm --help`' 10
 refused 'an unknown command' "no command 'frob'" 10 frob
 refused 'an unknown option' "no option '--frob'" 10 run --frob
