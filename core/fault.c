@@ -453,7 +453,8 @@ static int map_run(struct gmm_operation *operation, struct gmm_page_run *run)
 	}
 	if (!gmm_operation_installed(operation))
 		undo_map(operation, run);
-	return error == -GMM_EAGAIN ? 0 : error;
+	/* What somebody else changes, or has taken away, is left to the fault on it. */
+	return error == -GMM_EAGAIN || error == -GMM_EFAULT ? 0 : error;
 }
 
 struct populate {

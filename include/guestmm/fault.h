@@ -50,7 +50,8 @@ GMM_API int gmm_fault_serve_at(struct gmm_guest *guest, struct gmm_vcpu *vcpu, g
 
 /*
  * Makes pages resident without mapping them for vCPUs, as a cache's refresh needs them (W2), or,
- * with GMM_POPULATE_MAP, also maps them (prefetch). Sleeps while somebody else changes a page. For
+ * with GMM_POPULATE_MAP, also maps them (prefetch), but for pages that somebody else has taken away:
+ * those are left to the fault on them. Sleeps while somebody else changes a page. For
  * GMM_ACCESS_WRITE the pages count as changed against their source. Errors as for
  * gmm_fault_serve(), and -GMM_EDEADLK (error.h). May sleep.
  */
