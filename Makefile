@@ -4,7 +4,7 @@
 #   make test    install what is missing, build, and run every test
 #
 # Others: build (leaves build/gmm), install and uninstall (PREFIX, DESTDIR), deb, bench, check (all gates but
-# the tests), test-deep (long tests), soak (random runs for SOAK_SECONDS, an hour), format, clean.
+# the tests), fuzz (each fuzz target for FUZZ_SECONDS, 60), test-deep (long tests), soak (random runs for SOAK_SECONDS, an hour), format, clean.
 # Variables: ARGS for `gmm run`, TESTS to name tests, WERROR=false for compilers
 # newer than the ones the gates use. Meson and ninja do the work.
 BUILD ?= build
@@ -15,10 +15,11 @@ TESTS ?=
 PREFIX ?= /usr/local
 DESTDIR ?=
 SOAK_SECONDS ?= 3600
+FUZZ_SECONDS ?= 60
 
 MESON_TEST = meson test -C $(TEST_BUILD) --no-rebuild --print-errorlogs
 
-.PHONY: all build install uninstall deb run test test-build test-deep soak bench check format clean
+.PHONY: all build install uninstall deb run test test-build test-deep soak fuzz bench check format clean
 
 all: build
 
@@ -58,6 +59,10 @@ test-deep: test-build
 
 soak: test-build
 	@scripts/soak --gmm $(TEST_BUILD)/gmm --out $(BUILD)/soak.json --seconds $(SOAK_SECONDS)
+
+fuzz:
+	@scripts/install-packages build test
+	@scripts/fuzz --build $(BUILD)/fuzz --seconds $(FUZZ_SECONDS)
 
 bench:
 	@scripts/install-packages build bench

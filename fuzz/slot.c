@@ -1,0 +1,847 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
+/*
+ * Slots: which frame is what, found by GPA, by HVA and directly, after every change and every
+ * refused one. Memory is numbers only: no pointer is followed. The reference is the list of configs.
+ */
+#include <string.h>
+
+#include <gmm_port/alloc.h>
+
+#include "model.h"
+
+#define SLOTS 64u
+#define FRAMES_MAX 4096u
+#define POINTERS 0x100000000000ull
+#define MAPPINGS 0x200000000000ull
+#define ADDRESSES 0x300000000000ull
+
+struct memory {
+	int64_t references;
+	int64_t mappings;
+	uint64_t filled;
+};
+
+struct reference {
+	struct gmm_slot_config config; /* count 0: there is none */
+	struct memory memory;
+	uint8_t dirty[FRAMES_MAX];
+	uint8_t filled[FRAMES_MAX];
+};
+
+struct run {
+	struct program *program;
+	struct gmm_guest *guest;
+	struct gmm_reader *reader;
+	struct gmm_cache *cache;
+	uint32_t shift;
+	uint64_t frames;
+	bool has_owner;
+	struct reference slots[SLOTS];
+	struct gmm_slot_info told[SLOTS]; /* what the owner knows */
+	struct gmm_range changing;	  /* end 0: nothing is */
+	enum gmm_range_kind changing_kind;
+	uint32_t owner_fails_at;
+	bool failed;
+};
+
+static struct run run;
+
+/* Memory */
+
+static int resolve(void *opaque, uint64_t page, uint32_t count, uint32_t access, gmm_pfn_t *pfns)
+{
+	struct memory *memory = opaque;
+	uint32_t i;
+
+	for (i = 0; i < count; i++)
+		pfns[i] = page + i;
+	memory->references += count;
+	return 0;
+}
+
+static void put(void *opaque, const gmm_pfn_t *pfns, uint32_t count)
+{
+	((struct memory *)opaque)->references -= count;
+}
+
+static int map(void *opaque, const gmm_pfn_t *pfns, uint32_t count, uint32_t access, void **pointer)
+{
+	((struct memory *)opaque)->mappings += count;
+	*pointer = (void *)(uintptr_t)(MAPPINGS + (pfns[0] % (FRAMES_MAX * 4) << run.shift));
+	return 0;
+}
+
+static void unmap(void *opaque, void *pointer, uint32_t count)
+{
+	((struct memory *)opaque)->mappings -= count;
+}
+
+static int fill(void *opaque, uint64_t page, uint32_t count, enum gmm_page_origin origin)
+{
+	struct reference *slot =
+		gmm_container_of((struct memory *)opaque, struct reference, memory);
+	uint64_t first = page - slot->config.memory_page;
+	uint32_t i;
+
+	fuzz_check(origin == GMM_ORIGIN_SOURCE, "a page is known that was never there");
+	fuzz_check(first < slot->config.count && count <= slot->config.count - first,
+		   "pages beyond the slot are filled");
+	for (i = 0; i < count; i++)
+		fuzz_check(!slot->filled[first + i]++, "a page is filled twice");
+	slot->memory.filled += count;
+	return 0;
+}
+
+static int no_read(void *opaque, uint64_t page, bool resident, enum gmm_page_origin origin,
+		   void *buffer)
+{
+	return -GMM_EIO;
+}
+
+#define MEMORY_OPS(its_version, its_flags, its_fill)                                            \
+	{                                                                                       \
+		.version = (its_version), .flags = (its_flags), .name = "numbers",              \
+		.resolve = resolve, .put = put, .map = map, .unmap = unmap, .fill = (its_fill), \
+		.read = no_read,                                                                \
+	}
+
+static const struct gmm_memory_ops kinds[] = {
+	MEMORY_OPS(GMM_MEMORY_OPS_VERSION, 0, NULL),
+	MEMORY_OPS(GMM_MEMORY_OPS_VERSION, GMM_MEMORY_LAZY, fill),
+	/* Refused from here on. */
+	MEMORY_OPS(GMM_MEMORY_OPS_VERSION, GMM_MEMORY_LAZY, NULL),
+	MEMORY_OPS(GMM_MEMORY_OPS_VERSION + 1, 0, NULL),
+	MEMORY_OPS(GMM_MEMORY_OPS_VERSION, GMM_MEMORY_EVICTABLE, NULL),
+};
+
+/* The owner */
+
+static int live_span(void *owner, const struct gmm_span *span)
+{
+	return 0;
+}
+
+static int live_map(void *owner, const struct gmm_span *span, uint32_t access)
+{
+	return 0;
+}
+
+static void live_wake(void *owner, const struct gmm_span *span)
+{
+}
+
+static uint32_t index_of(uint32_t id)
+{
+	return id == GMM_SLOTS_MAX - 1 ? SLOTS - 1 : id;
+}
+
+static bool same_info(const struct gmm_slot_info *a, const struct gmm_slot_config *b)
+{
+	return a->count == b->count &&
+	       (!a->count ||
+		(a->id == b->id && a->flags == b->flags && a->gfn == b->gfn && a->hva == b->hva &&
+		 a->memory == b->memory && a->memory_page == b->memory_page));
+}
+
+static int live_slot_change(void *owner, const struct gmm_slot_info *old,
+			    const struct gmm_slot_info *now)
+{
+	uint32_t index = index_of(old->count ? old->id : now->id);
+
+	fuzz_check(same_info(old, &run.slots[index].config),
+		   "the owner is told of a slot that was not there");
+	if (run.owner_fails_at && !--run.owner_fails_at) {
+		run.failed = true;
+		return -GMM_EIO;
+	}
+	run.told[index] = *now;
+	return 0;
+}
+
+static const struct gmm_stage2_ops owner_ops = {
+	.version = GMM_STAGE2_OPS_VERSION,
+	.flags = GMM_STAGE2_MAPS_PROTECTED,
+	.name = "numbers",
+	.map = live_map,
+	.unmap = live_span,
+	.protect = live_span,
+	.unprotect = live_span,
+	.wake = live_wake,
+	.slot_change = live_slot_change,
+};
+
+/* The reference */
+
+static struct reference *slot_at(uint64_t gfn)
+{
+	uint32_t i;
+
+	for (i = 0; i < SLOTS; i++)
+		if (run.slots[i].config.count && gfn >= run.slots[i].config.gfn &&
+		    gfn - run.slots[i].config.gfn < run.slots[i].config.count)
+			return &run.slots[i];
+	return NULL;
+}
+
+static bool is_taken(const struct reference *self, uint64_t gfn, uint64_t count)
+{
+	uint32_t i;
+
+	for (i = 0; i < SLOTS; i++) {
+		const struct gmm_slot_config *config = &run.slots[i].config;
+
+		if (&run.slots[i] != self && config->count && gfn < config->gfn + config->count &&
+		    config->gfn < gfn + count)
+			return true;
+	}
+	return false;
+}
+
+static bool is_direct(const struct reference *slot)
+{
+	return slot && slot->config.pointer && !(slot->config.memory_ops->flags & GMM_MEMORY_LAZY);
+}
+
+/* Whether a change covers frames, after rounding both to `unit` frames. */
+static bool is_changing(uint64_t gfn, uint64_t count, uint64_t unit)
+{
+	uint64_t first = gfn / unit * unit, end = (gfn + count + unit - 1) / unit * unit, i;
+
+	if (!run.changing.end)
+		return false;
+	if (run.changing_kind == GMM_RANGE_GFN)
+		return first < run.changing.end && run.changing.start < end;
+	for (i = first; i < end; i++) {
+		const struct reference *slot = slot_at(i);
+		uint64_t hva = slot ? slot->config.hva + ((i - slot->config.gfn) << run.shift) : 0;
+
+		if (slot && hva < run.changing.end &&
+		    run.changing.start <= hva + ((uint64_t)1 << run.shift) - 1)
+			return true;
+	}
+	return false;
+}
+
+static uint32_t take_id(void)
+{
+	uint32_t index = program_take(run.program, SLOTS + 1);
+
+	return index == SLOTS - 1 ? GMM_SLOTS_MAX - 1 : index == SLOTS ? GMM_SLOTS_MAX : index;
+}
+
+static struct reference *find(uint32_t id)
+{
+	return id < GMM_SLOTS_MAX && run.slots[index_of(id)].config.count ?
+		       &run.slots[index_of(id)] :
+		       NULL;
+}
+
+/* Sizes: small ones, whole chunks and a few more or fewer, and absurd ones. */
+static uint64_t take_count(void)
+{
+	uint32_t how = program_byte(run.program);
+	uint32_t number = program_byte(run.program);
+
+	switch (how % 8) {
+	case 0:
+		return (uint64_t)(number % 5) * 512;
+	case 1:
+		return 512 + number % 7 - 3;
+	case 2:
+		return number * 16;
+	case 3:
+		return number & 1 ? ~(uint64_t)0 >> (number >> 1) % 64 : 0;
+	default:
+		return 1 + number % 40;
+	}
+}
+
+static uint64_t take_gfn(void)
+{
+	uint32_t how = program_byte(run.program);
+	uint32_t number = program_byte(run.program);
+
+	switch (how % 8) {
+	case 0:
+		return (number % 9) * 512;
+	case 1:
+		return 512 * (1 + (number >> 4)) + number % 16 - 8;
+	case 2:
+		return run.frames - 1 - number % 64;
+	case 3:
+		return number & 1 ? ~(uint64_t)0 >> (number >> 1) % 64 : number;
+	default:
+		return ((how >> 3) * 256 + number) % run.frames;
+	}
+}
+
+static void expect_range(struct fuzz_errors *expected, const struct gmm_slot_config *config)
+{
+	uint64_t most = ~(uint64_t)0 >> run.shift;
+	uint64_t bytes = config->count << run.shift;
+
+	if (config->gfn >= run.frames || config->count > run.frames - config->gfn ||
+	    config->count > most || config->hva + bytes - 1 < config->hva ||
+	    config->memory_page > most || config->count > most - config->memory_page ||
+	    (uintptr_t)config->pointer + bytes - 1 < (uintptr_t)config->pointer)
+		fuzz_expect(expected, GMM_ERANGE);
+}
+
+static bool bad_flags(uint32_t flags)
+{
+	return flags > 7 || flags == 3 || flags == 7 || (flags & 4 && !(flags & 1));
+}
+
+static void expect_deadlock(struct fuzz_errors *expected)
+{
+	if (run.changing.end)
+		fuzz_expect(expected, GMM_EDEADLK);
+}
+
+static void inject(void)
+{
+	uint32_t how = program_byte(run.program);
+
+	if (how & 1)
+		gmm_port_alloc_fail_at(1 + (how >> 1) % 16);
+	else
+		run.owner_fails_at = 1 + (how >> 1) % 2;
+}
+
+static bool injected(void)
+{
+	bool failed = run.failed || gmm_port_alloc_failed();
+
+	gmm_port_alloc_fail_at(0);
+	run.owner_fails_at = 0;
+	run.failed = false;
+	return failed;
+}
+
+/* Operations */
+
+static struct gmm_slot_config take_config(uint32_t id)
+{
+	uint32_t index = index_of(id) % SLOTS;
+	uint32_t how = program_byte(run.program);
+	const struct reference *before;
+	struct gmm_slot_config config = {
+		.id = id,
+		.gfn = take_gfn(),
+		.count = take_count(),
+		.flags = how & 1 ? program_take(run.program, 9) : 0,
+		.memory_ops = &kinds[how & 2 ? program_take(run.program, 5) : 0],
+		.memory = &run.slots[index].memory,
+		.hva = ADDRESSES + ((uint64_t)index << 32),
+		.pointer = (void *)(uintptr_t)(POINTERS + ((uint64_t)index << 32)),
+	};
+
+	before = config.gfn && config.gfn < run.frames ? slot_at(config.gfn - 1) : NULL;
+	switch (how >> 4) {
+	case 1: /* at the very end of the addresses */
+		config.hva = -(config.count << run.shift);
+		break;
+	case 2:
+		config.pointer = (void *)(uintptr_t) - (config.count << run.shift);
+		break;
+	case 3:
+		config.pointer = NULL;
+		break;
+	case 4:
+		config.hva += 1u << (run.shift - 1);
+		break;
+	case 5:
+		config.pointer = (uint8_t *)config.pointer + 8;
+		break;
+	case 6:
+		config.memory_page = (~(uint64_t)0 >> run.shift) - config.count + (how >> 2 & 1);
+		break;
+	case 7: /* goes on where the slot before ends */
+		if (before && before->config.pointer) {
+			uint64_t bytes = before->config.count << run.shift;
+
+			config.pointer = (void *)((uintptr_t)before->config.pointer + bytes);
+			config.hva = before->config.hva + bytes;
+		}
+		break;
+	case 8: /* the addresses of another slot */
+		config.hva = run.slots[(index + 1) % SLOTS].config.hva & -(1ull << run.shift);
+		break;
+	}
+	return config;
+}
+
+static void do_add(void)
+{
+	uint32_t id = take_id();
+	struct gmm_slot_config config = take_config(id);
+	uint64_t mask = ((uint64_t)1 << run.shift) - 1;
+	struct fuzz_errors expected = { 0 };
+	struct reference *slot;
+	int answer;
+
+	if (bad_flags(config.flags) || id >= GMM_SLOTS_MAX || !config.count ||
+	    (config.hva & mask) || ((uintptr_t)config.pointer & mask) ||
+	    config.memory_ops > &kinds[1])
+		fuzz_expect(&expected, GMM_EINVAL);
+	expect_range(&expected, &config);
+	if (find(id) || (config.count <= run.frames && is_taken(NULL, config.gfn, config.count)))
+		fuzz_expect(&expected, GMM_EEXIST);
+	expect_deadlock(&expected);
+	fuzz_say("add %u: %llu + %llu flags %u hva %llx", id, (unsigned long long)config.gfn,
+		 (unsigned long long)config.count, config.flags, (unsigned long long)config.hva);
+	/* Whoever is told of it knows the config by then. */
+	answer = gmm_slot_add(run.guest, &config);
+	fuzz_check_answer(&expected, answer, injected(), "add");
+	if (answer)
+		return;
+	slot = &run.slots[index_of(id)];
+	slot->config = config;
+	memset(slot->dirty, (config.flags & GMM_SLOT_LOG_ALL_SET) != 0, config.count);
+	memset(slot->filled, 0, config.count);
+	slot->memory.filled = 0;
+}
+
+static void forget(struct reference *slot, uint64_t first)
+{
+	for (; first < slot->config.count; first++) {
+		slot->memory.filled -= slot->filled[first];
+		slot->filled[first] = 0;
+	}
+}
+
+static void do_remove(void)
+{
+	uint32_t id = take_id();
+	struct reference *slot = find(id);
+	struct fuzz_errors expected = { 0 };
+	int answer = gmm_slot_remove(run.guest, id);
+
+	if (!slot)
+		fuzz_expect(&expected, GMM_ENOENT);
+	expect_deadlock(&expected);
+	fuzz_say("remove %u", id);
+	fuzz_check_answer(&expected, answer, injected(), "remove");
+	if (answer)
+		return;
+	forget(slot, 0);
+	slot->config.count = 0;
+	fuzz_check(!slot->memory.mappings && !slot->memory.references,
+		   "memory that went is still used");
+}
+
+static void do_move(void)
+{
+	uint32_t id = take_id();
+	struct reference *slot = find(id);
+	uint64_t gfn = take_gfn();
+	struct fuzz_errors expected = { 0 };
+	struct gmm_slot_config config;
+	int answer = gmm_slot_move(run.guest, id, gfn);
+
+	if (slot) {
+		config = slot->config;
+		config.gfn = gfn;
+		expect_range(&expected, &config);
+		if (is_taken(slot, gfn, config.count))
+			fuzz_expect(&expected, GMM_EEXIST);
+	} else {
+		fuzz_expect(&expected, GMM_ENOENT);
+	}
+	expect_deadlock(&expected);
+	fuzz_say("move %u to %llu", id, (unsigned long long)gfn);
+	fuzz_check_answer(&expected, answer, injected(), "move");
+	if (!answer)
+		slot->config.gfn = gfn;
+}
+
+static void do_resize(void)
+{
+	uint32_t id = take_id();
+	struct reference *slot = find(id);
+	uint64_t count = take_count();
+	struct fuzz_errors expected = { 0 };
+	struct gmm_slot_config config;
+	int answer = gmm_slot_resize(run.guest, id, count);
+
+	if (slot) {
+		config = slot->config;
+		config.count = count;
+		if (!count)
+			fuzz_expect(&expected, GMM_EINVAL);
+		expect_range(&expected, &config);
+		if (is_taken(slot, config.gfn, count))
+			fuzz_expect(&expected, GMM_EEXIST);
+	} else {
+		fuzz_expect(&expected, GMM_ENOENT);
+	}
+	expect_deadlock(&expected);
+	fuzz_say("resize %u to %llu", id, (unsigned long long)count);
+	fuzz_check_answer(&expected, answer, injected(), "resize");
+	if (answer)
+		return;
+	if (count < slot->config.count) {
+		forget(slot, count);
+	} else {
+		memset(slot->dirty + slot->config.count, 0, count - slot->config.count);
+		memset(slot->filled + slot->config.count, 0, count - slot->config.count);
+	}
+	slot->config.count = count;
+}
+
+static void do_flags(void)
+{
+	uint32_t id = take_id();
+	struct reference *slot = find(id);
+	uint32_t flags = program_take(run.program, 9);
+	struct fuzz_errors expected = { 0 };
+	int answer = gmm_slot_set_flags(run.guest, id, flags);
+
+	if (!slot)
+		fuzz_expect(&expected, GMM_ENOENT);
+	if (bad_flags(flags))
+		fuzz_expect(&expected, GMM_EINVAL);
+	expect_deadlock(&expected);
+	fuzz_say("flags %u: %u", id, flags);
+	fuzz_check_answer(&expected, answer, injected(), "flags");
+	if (answer)
+		return;
+	if (!(slot->config.flags & GMM_SLOT_LOG_DIRTY))
+		memset(slot->dirty, (flags & GMM_SLOT_LOG_ALL_SET) != 0, slot->config.count);
+	slot->config.flags = flags;
+}
+
+/* The cache is made for the look-up and gone after it. */
+static void check_found(const struct reference *slot, uint64_t page, uint32_t pages,
+			uint64_t within)
+{
+	uint64_t first = slot->config.memory_page + page;
+	uint8_t *pointer;
+	uint32_t i;
+
+	gmm_section_enter(run.reader);
+	pointer = gmm_cache_pointer(run.cache, 0, 1);
+	fuzz_check(pointer == (uint8_t *)(uintptr_t)(MAPPINGS +
+						     (first % (FRAMES_MAX * 4) << run.shift)) +
+				      within,
+		   "a cache points elsewhere");
+	fuzz_check(gmm_cache_writable(run.cache) == !(slot->config.flags & GMM_SLOT_READ_ONLY),
+		   "a cache has other rights than its slot");
+	for (i = 0; i < pages; i++)
+		fuzz_check(gmm_cache_pfn(run.cache, i) == first + i, "a cache has another frame");
+	gmm_section_exit(run.reader);
+}
+
+static void do_find_gpa(void)
+{
+	uint64_t gfn = take_gfn() % run.frames;
+	uint64_t pages = 1 + program_take(run.program, 4), end = gfn + pages - 1;
+	const struct reference *slot = slot_at(gfn), *last;
+	struct fuzz_errors expected = { 0 };
+	uint64_t bytes = pages << run.shift;
+	int answer;
+
+	last = end < run.frames ? slot_at(end) : NULL;
+	if (end >= run.frames)
+		fuzz_expect(&expected, GMM_ERANGE);
+	else if (!slot || !last)
+		fuzz_expect(&expected, GMM_EFAULT);
+	if (slot && slot != last) {
+		fuzz_expect(&expected, GMM_EXDEV);
+		/* There may be a hole between the slots. */
+		fuzz_expect(&expected, GMM_EFAULT);
+	}
+	if (is_changing(gfn, pages, 1))
+		fuzz_expect(&expected, GMM_EDEADLK);
+	answer = gmm_cache_activate(run.cache, (gfn << run.shift) + 16, bytes - 16,
+				    GMM_CACHE_HOST | GMM_CACHE_GUEST | GMM_CACHE_WRITE);
+	fuzz_say("find %llu", (unsigned long long)gfn);
+	fuzz_check_answer(&expected, answer, injected(), "find");
+	if (!answer)
+		check_found(slot, gfn - slot->config.gfn, (uint32_t)pages, 16);
+	fuzz_check(!gmm_cache_deactivate(run.cache), "a cache stays active");
+}
+
+/* Several slots may have one address; then any of them is found. */
+static void do_find_hva(void)
+{
+	const struct reference *slot = &run.slots[program_take(run.program, SLOTS)], *found = NULL;
+	uint64_t page = slot->config.count ? take_count() % (slot->config.count + 1) : 0;
+	gmm_hva_t hva = slot->config.hva + (page << run.shift);
+	uint32_t i, fitting = 0;
+	bool changing = false;
+	int answer;
+
+	for (i = 0; i < SLOTS; i++) {
+		const struct gmm_slot_config *config = &run.slots[i].config;
+
+		if (!config->count || hva - config->hva >= config->count << run.shift)
+			continue;
+		found = &run.slots[i];
+		fitting++;
+		changing |= is_changing(config->gfn + ((hva - config->hva) >> run.shift), 1, 1);
+	}
+	if (run.changing.end && run.changing_kind == GMM_RANGE_HVA)
+		changing |= (hva >> run.shift) <= (run.changing.end - 1) >> run.shift &&
+			    run.changing.start >> run.shift <= hva >> run.shift;
+	answer = gmm_cache_activate_hva(run.cache, hva, 8,
+					GMM_CACHE_HOST | GMM_CACHE_GUEST | GMM_CACHE_WRITE);
+	fuzz_say("find hva %llx: %d, in %u slots", (unsigned long long)hva, answer, fitting);
+	if (!injected() && !changing)
+		fuzz_check(answer == (fitting ? 0 : -GMM_EFAULT), "an address is found: %d",
+			   answer);
+	if (!answer && fitting == 1)
+		check_found(found, (hva - found->config.hva) >> run.shift, 1, 0);
+	fuzz_check(answer || fitting, "an address of no slot is found");
+	fuzz_check(!gmm_cache_deactivate(run.cache), "a cache stays active");
+}
+
+static void do_mark(void)
+{
+	uint64_t gfn = take_gfn(), count = take_count(), i;
+
+	fuzz_say("mark %llu + %llu", (unsigned long long)gfn, (unsigned long long)count);
+	gmm_dirty_mark(run.guest, gfn, count);
+	for (i = 0; gfn + count >= gfn && i < count && gfn + i < run.frames; i++) {
+		struct reference *slot = slot_at(gfn + i);
+
+		if (slot)
+			slot->dirty[gfn + i - slot->config.gfn] = 1;
+	}
+}
+
+static void do_change(void)
+{
+	uint32_t how = program_byte(run.program);
+	struct gmm_range range = { take_gfn() % run.frames, 0 };
+	struct fuzz_errors expected = { 0 };
+	int answer;
+
+	if (run.changing.end) {
+		fuzz_say("end");
+		gmm_invalidate_end(run.guest, run.changing_kind, &run.changing, 1);
+		run.changing.end = 0;
+		return;
+	}
+	run.changing_kind = how & 1 ? GMM_RANGE_HVA : GMM_RANGE_GFN;
+	range.end = range.start + take_count() % 2048;
+	if (how & 1) {
+		uint64_t hva = run.slots[(how >> 2) % SLOTS].config.hva;
+
+		range.start = hva + (range.start % 64 << run.shift);
+		range.end = range.start + (range.end % 64 << run.shift) + 1;
+	}
+	if (range.end <= range.start)
+		fuzz_expect(&expected, GMM_EINVAL);
+	fuzz_say("begin %llx to %llx", (unsigned long long)range.start,
+		 (unsigned long long)range.end);
+	answer = gmm_invalidate_begin(run.guest, run.changing_kind, &range, 1,
+				      how & 2 ? GMM_INVALIDATE_NONBLOCKING : 0, NULL);
+	fuzz_check_answer(&expected, answer, false, "begin");
+	if (!answer)
+		run.changing = range;
+}
+
+/* In a section nothing changes a slot. */
+static void do_in_section(void)
+{
+	uint32_t id = take_id();
+
+	gmm_section_enter(run.reader);
+	fuzz_check(gmm_slot_remove(run.guest, id) == -GMM_EDEADLK &&
+			   gmm_slot_resize(run.guest, id, 1) == -GMM_EDEADLK &&
+			   gmm_slot_move(run.guest, id, 0) == -GMM_EDEADLK,
+		   "a slot is changed in a section");
+	gmm_section_exit(run.reader);
+}
+
+/* What must hold */
+
+static void check_pointer(uint64_t gpa, uint64_t length, uint32_t access)
+{
+	uint64_t last = gpa + length - 1;
+	uint64_t first_gfn = gpa >> run.shift, last_gfn = last >> run.shift;
+	const struct reference *slot = slot_at(first_gfn), *end;
+	uintptr_t pointer = (uintptr_t)gmm_slot_pointer(run.guest, gpa, length, access), expected;
+	bool may_miss, good;
+	uint64_t gfn;
+
+	if (!length || last < gpa || !is_direct(slot)) {
+		fuzz_check(!pointer, "a pointer to %llx, where none is", (unsigned long long)gpa);
+		return;
+	}
+	expected = (uintptr_t)slot->config.pointer + (gpa - (slot->config.gfn << run.shift));
+	good = last_gfn < run.frames;
+	may_miss = false;
+	for (gfn = first_gfn; good && gfn <= last_gfn; gfn = end->config.gfn + end->config.count) {
+		end = slot_at(gfn);
+		good = is_direct(end) &&
+		       (uintptr_t)end->config.pointer - (end->config.gfn << run.shift) ==
+			       (uintptr_t)slot->config.pointer - (slot->config.gfn << run.shift) &&
+		       !((access & GMM_ACCESS_WRITE) && (end->config.flags & GMM_SLOT_READ_ONLY));
+		if (!good)
+			break;
+		may_miss |= (end->config.flags ^ slot->config.flags) & GMM_SLOT_READ_ONLY;
+	}
+	if (good && run.changing.end) {
+		good = !is_changing(first_gfn, last_gfn - first_gfn + 1, 1);
+		may_miss |= is_changing(first_gfn, last_gfn - first_gfn + 1, 512);
+	}
+	fuzz_check(good || !pointer, "a pointer to %llx + %llx, where none is",
+		   (unsigned long long)gpa, (unsigned long long)length);
+	fuzz_check(!pointer || pointer == expected, "a pointer to %llx leads elsewhere",
+		   (unsigned long long)gpa);
+	fuzz_check(!good || pointer || may_miss, "no pointer to %llx + %llx",
+		   (unsigned long long)gpa, (unsigned long long)length);
+}
+
+static void check_pointers(const struct gmm_slot_config *config)
+{
+	uint64_t start = config->gfn << run.shift, bytes = config->count << run.shift;
+
+	gmm_section_enter(run.reader);
+	check_pointer(start, 1, GMM_ACCESS_READ);
+	check_pointer(start, bytes, GMM_ACCESS_READ);
+	check_pointer(start, bytes, GMM_ACCESS_WRITE);
+	check_pointer(start, bytes + 1, GMM_ACCESS_READ);
+	check_pointer(start + bytes - 1, 1, GMM_ACCESS_WRITE);
+	check_pointer(start + bytes - 1, 2, GMM_ACCESS_READ);
+	check_pointer(start + bytes, 1, GMM_ACCESS_READ);
+	check_pointer(start + bytes / 2, ~(uint64_t)0, GMM_ACCESS_READ);
+	check_pointer(start, 0, GMM_ACCESS_READ);
+	if (start) {
+		check_pointer(start - 1, 1, GMM_ACCESS_READ);
+		check_pointer(start - 1, 2, GMM_ACCESS_READ);
+	}
+	gmm_section_exit(run.reader);
+}
+
+static void check_log(const struct reference *slot)
+{
+	static uint64_t bitmap[FRAMES_MAX / 64];
+	const struct gmm_slot_config *config = &slot->config;
+	int64_t answer = gmm_dirty_peek(run.guest, config->id, 0, config->count, bitmap);
+	int64_t count = 0;
+	uint64_t i;
+
+	if (!(config->flags & GMM_SLOT_LOG_DIRTY)) {
+		fuzz_check(answer == -GMM_EINVAL, "a slot without a log has one");
+		return;
+	}
+	for (i = 0; i < config->count; i++) {
+		fuzz_check(((bitmap[i / 64] >> (i % 64)) & 1) == slot->dirty[i],
+			   "slot %u: page %llu is wrong in the log", config->id,
+			   (unsigned long long)i);
+		count += slot->dirty[i];
+	}
+	fuzz_check(answer == count, "%lld bits are said to be set, %lld are", (long long)answer,
+		   (long long)count);
+}
+
+static void check_slot(uint32_t index)
+{
+	const struct reference *slot = &run.slots[index];
+	const struct gmm_slot_config *config = &slot->config;
+	uint32_t id = index == SLOTS - 1 ? GMM_SLOTS_MAX - 1 : index;
+	struct gmm_page_survey survey;
+	struct gmm_slot_config now;
+	int answer = gmm_slot_get(run.guest, id, &now);
+
+	fuzz_check(!run.has_owner || same_info(&run.told[index], config),
+		   "slot %u: the owner knows another", id);
+	if (!config->count) {
+		fuzz_check(answer == -GMM_ENOENT, "slot %u is still there", id);
+		return;
+	}
+	fuzz_check(!answer && now.id == id && now.flags == config->flags &&
+			   now.gfn == config->gfn && now.count == config->count &&
+			   now.hva == config->hva && now.memory == config->memory &&
+			   now.memory_ops == config->memory_ops &&
+			   now.memory_page == config->memory_page && now.pointer == config->pointer,
+		   "slot %u is another", id);
+	check_pointers(config);
+	check_log(slot);
+	fuzz_check(!gmm_page_take_survey(run.guest, config->gfn, config->count, &survey),
+		   "a survey fails");
+	fuzz_check(survey.pages == config->count &&
+			   survey.present == (config->memory_ops->flags & GMM_MEMORY_LAZY ?
+						      slot->memory.filled :
+						      config->count),
+		   "slot %u: %llu pages are present, not %llu", id,
+		   (unsigned long long)survey.present, (unsigned long long)slot->memory.filled);
+}
+
+static void check_all(void)
+{
+	struct gmm_slot_config config;
+	uint64_t resident = 0;
+	uint32_t i, count = 0;
+
+	for (i = 0; i < SLOTS; i++) {
+		check_slot(i);
+		count += run.slots[i].config.count != 0;
+		resident += run.slots[i].config.count ? run.slots[i].memory.filled : 0;
+		fuzz_check(!run.slots[i].memory.references && !run.slots[i].memory.mappings,
+			   "memory is used by nobody");
+	}
+	fuzz_check(gmm_slot_count(run.guest) == count, "slots are counted wrongly");
+	fuzz_check(gmm_resident_pages(run.guest) == resident, "%llu pages count, not %llu",
+		   (unsigned long long)gmm_resident_pages(run.guest), (unsigned long long)resident);
+	fuzz_check(gmm_slot_get(run.guest, GMM_SLOTS_MAX, &config) == -GMM_ENOENT,
+		   "there is a slot too many");
+}
+
+static void step(void)
+{
+	static void (*const operations[])(void) = {
+		do_add,	  do_add,      do_add,	    do_remove, do_move,	  do_resize,
+		do_flags, do_find_gpa, do_find_hva, do_mark,   do_change, do_in_section,
+	};
+	uint32_t operation = program_byte(run.program);
+
+	if (operation & 0x80)
+		inject();
+	operations[(operation & 0x7f) % 12]();
+	injected();
+	gmm_section_enter(run.reader);
+	check_pointer((uint64_t)program_byte(run.program) << (run.shift + 3), 8, GMM_ACCESS_READ);
+	gmm_section_exit(run.reader);
+	check_all();
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct program program = { data, data + size };
+	uint32_t how = program_byte(&program), i;
+	uint64_t allocations = gmm_port_alloc_live();
+	struct gmm_guest_config config = { .page_shift = 12 + 2 * (how % 3) };
+
+	run.program = &program;
+	run.shift = config.page_shift;
+	run.frames = (uint64_t)512 << (how >> 2) % 4;
+	run.has_owner = how & 0x10;
+	run.changing.end = 0;
+	for (i = 0; i < SLOTS; i++) {
+		run.slots[i].config = (struct gmm_slot_config){ .id = i };
+		run.slots[i].memory = (struct memory){ 0 };
+		run.told[i].count = 0;
+	}
+	config.gpa_bits = config.page_shift + 9 + (how >> 2) % 4;
+	config.stage2_ops = run.has_owner ? &owner_ops : NULL;
+	fuzz_check(!gmm_guest_create(&config, &run.guest), "no memory for a guest");
+	fuzz_check(!gmm_reader_register(run.guest, &run.reader), "no memory for a reader");
+	fuzz_check(!gmm_cache_create(run.guest, &run.cache), "no memory for a cache");
+	while (program_more(&program))
+		step();
+	if (run.changing.end)
+		gmm_invalidate_end(run.guest, run.changing_kind, &run.changing, 1);
+	for (i = 0; i < SLOTS; i++)
+		if (run.slots[i].config.count)
+			fuzz_check(!gmm_slot_remove(run.guest, run.slots[i].config.id),
+				   "a slot stays");
+	fuzz_check(!gmm_cache_destroy(run.cache), "a cache stays");
+	gmm_reader_unregister(run.reader);
+	fuzz_check(!gmm_guest_destroy(run.guest), "the guest stays");
+	fuzz_check(gmm_port_alloc_live() == allocations, "memory is leaked");
+	return 0;
+}
