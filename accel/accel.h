@@ -117,6 +117,8 @@ struct gmm_accel_ops {
 	void (*destroy)(struct gmm_accel *accel);
 
 	void (*stage2)(struct gmm_accel *accel, struct gmm_accel_stage2 *stage2);
+	/* Entries taken so far from the vCPUs' dirty rings; NULL: it has none of its own. */
+	uint64_t (*ring_entries)(const struct gmm_accel *accel);
 	/*
 	 * Makes a guest_memfd of the virtual machine, which can be mapped and is shared from the
 	 * start, for a memory of the kind guest-memfd; the caller closes it. -GMM_EINVAL: no

@@ -265,12 +265,18 @@ static void kvm_vcpu_address_release(struct gmm_accel *accel, void *address, uin
 {
 }
 
+static uint64_t kvm_ring_entries(const struct gmm_accel *accel)
+{
+	return gmm_kvm_slots_ring_entries(accel->slots);
+}
+
 const struct gmm_accel_ops gmm_accel_kvm = {
 	.name = "kvm",
 	.probe = kvm_probe,
 	.create = kvm_create,
 	.destroy = kvm_destroy,
 	.stage2 = kvm_stage2,
+	.ring_entries = kvm_ring_entries,
 	.guest_memfd = kvm_guest_memfd,
 	.vcpu_address = kvm_vcpu_address,
 	.vcpu_address_release = kvm_vcpu_address_release,

@@ -50,6 +50,7 @@ struct gmm_kvm_slots {
 	pthread_mutex_t lock;
 	struct kvm_slot **slots; /* by id; NULL: there is none */
 	struct kvm_ring *rings;
+	uint64_t ring_entries_taken; /* atomic */
 };
 
 static uint64_t ceil_words(uint64_t pages)
@@ -191,6 +192,7 @@ static int rings_harvest(struct gmm_kvm_slots *owner)
 	}
 	if (!taken)
 		return 0;
+	__atomic_fetch_add(&owner->ring_entries_taken, taken, __ATOMIC_RELAXED);
 	/* It may stop early at a signal that is let in here; what is left is reset next time. */
 	return ioctl(owner->config.vm, KVM_RESET_DIRTY_RINGS, 0) < 0 ? -GMM_EIO : 0;
 }
@@ -527,6 +529,11 @@ const struct gmm_stage2_ops *gmm_kvm_slots_ops(const struct gmm_kvm_slots *owner
 struct gmm_live_stage2 *gmm_kvm_slots_live(struct gmm_kvm_slots *owner)
 {
 	return &owner->live;
+}
+
+uint64_t gmm_kvm_slots_ring_entries(const struct gmm_kvm_slots *slots)
+{
+	return __atomic_load_n(&slots->ring_entries_taken, __ATOMIC_RELAXED);
 }
 
 /* Where the pointer to the ring of `vcpu` is, or the one at the end of the list. */

@@ -72,7 +72,8 @@ int run_memory_kind_check(struct run *run)
 	    (!can(options, GMM_MEMORY_CAN_EVICT) || options->mapping == GMM_MEMORY_MAPPING_IN_USE))
 		return run_refuse("--hold and --leave-out need memory that is evicted and mapped "
 				  "linearly: leave --memory-kind and --mapping out");
-	if ((options->dirty == GMM_ACCEL_DIRTY_RING || options->save) && !run_has_log(options))
+	if (((options->dirty_given && options->dirty == GMM_ACCEL_DIRTY_RING) || options->save) &&
+	    !run_has_log(options))
 		return run_refuse("%s: %s memory cannot be logged (%s): leave it out, or use "
 				  "--memory-kind memfd",
 				  options->save ? "--save" : "--dirty ring", name_of(options),

@@ -107,7 +107,8 @@ static void print_help(void)
 	       "  --accel WHO           who runs vCPUs: kvm or process (kvm where it is usable)\n"
 	       "  --vcpus N             vCPUs, 1 to %u (%u)\n"
 	       "  --devices N           devices, 1 to %u, at most one a vCPU (%u)\n"
-	       "  --dirty LOG           how vCPUs' writes are logged: bitmap or ring (bitmap)\n"
+	       "  --dirty LOG           ring: each vCPU's writes in a ring, devices' in a bitmap;\n"
+	       "                        or bitmap: all in it (ring where there are rings)\n"
 	       "\n"
 	       "The run:\n"
 	       "  --duration SECONDS    how long vCPUs run (%u)\n"
@@ -254,6 +255,7 @@ static int read_option(int option, const char *text, struct run_options *options
 	case OPTION_ACCEL:
 		return read_accel(text, &options->accel);
 	case OPTION_DIRTY:
+		options->dirty_given = true;
 		return read_dirty(text, &options->dirty);
 	case OPTION_RESIDENT:
 		return read_size("resident", text, &options->resident);
@@ -325,7 +327,7 @@ int run_options_parse(int argc, char **argv, struct run_options *options)
 
 	*options = (struct run_options){
 		.vcpus = RUN_VCPUS_DEFAULT,
-		.dirty = GMM_ACCEL_DIRTY_BITMAP,
+		.dirty = GMM_ACCEL_DIRTY_RING,
 		.memory_kind = GMM_MEMORY_KIND_MEMFD,
 		.duration_ms = RUN_DURATION_DEFAULT_MS,
 		.seed = RUN_SEED_DEFAULT,
@@ -348,6 +350,9 @@ int run_options_parse(int argc, char **argv, struct run_options *options)
 	if (optind < argc)
 		return run_refuse("'%s' is no option: see `gmm run --help`", argv[optind]);
 	options->hold |= options->leave_out;
+	/* What is forced there is about the bitmap. */
+	if (!options->dirty_given && (options->hold || !run_has_log(options)))
+		options->dirty = GMM_ACCEL_DIRTY_BITMAP;
 	if (options->save_every_ms && !options->save)
 		return run_refuse("--save-every needs --save: give a directory with --save DIR");
 	options->argument_count = argc;

@@ -29,6 +29,7 @@ struct run_options {
 	uint32_t vcpus;
 	const struct gmm_accel_ops *accel; /* NULL: chosen by what the machine can do */
 	enum gmm_accel_dirty dirty;
+	bool dirty_given; /* else rings, where they can be had */
 	enum gmm_memory_kind memory_kind;
 	enum gmm_memory_mapping mapping; /* of the guest's memory, for the engine */
 	struct run_event_choice events;

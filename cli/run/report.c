@@ -31,6 +31,8 @@ void run_report_begin(const struct run *run)
 	       gmm_time_format(run->options.duration_ms * 1000000u, time),
 	       (unsigned long long)run->options.seed);
 	run_memory_kind_print(run);
+	if (*run->ring_reason)
+		printf("not here: dirty rings: %s\n", run->ring_reason);
 	run_events_print(run);
 	fflush(stdout);
 }

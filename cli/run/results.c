@@ -152,8 +152,9 @@ static void collect_dirty(struct run *run, const struct gmm_guest_counters *coun
 
 	add_count(results, "dirty", "harvests", "harvests", run_load(&harvester->harvests));
 	add_count(results, "dirty", "pages", "pages harvested", pages);
-	add_count(results, "dirty", "ring_pages", "of these from rings of the engine",
-		  run_load(&harvester->ring_pages));
+	add_count(results, "dirty", "ring_pages", "entries of the vCPUs' rings",
+		  run_load(&harvester->ring_pages) +
+			  (run->ops->ring_entries ? run->ops->ring_entries(run->accel) : 0));
 	add_count(results, "dirty", "distinct_pages", "different pages",
 		  run_shadow_pages(run->shadow));
 	add_count(results, "dirty", "marked", "marks by faults and caches", counters->dirty_marked);

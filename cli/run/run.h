@@ -120,6 +120,7 @@ struct run {
 	/* Immutable once set up. */
 	const struct gmm_accel_ops *ops;
 	char accel_reason[GMM_ACCEL_TEXT_BYTES]; /* why not KVM, or "" */
+	char ring_reason[GMM_ACCEL_TEXT_BYTES];	 /* why no rings, or "" */
 	uint64_t memory_bytes, page_count;
 	struct gmm_source source;
 	struct gmm_userfault *userfault;

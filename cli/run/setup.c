@@ -180,13 +180,20 @@ static int create_accel(struct run *run, const struct gmm_program_config *progra
 		.userfault = run->userfault,
 	};
 	char text[GMM_ACCEL_TEXT_BYTES] = "";
+	int error;
 
 	/* The process has no log of its own: there the engine's rings are used. */
 	if (run->ops == &gmm_accel_process && config.dirty == GMM_ACCEL_DIRTY_RING) {
 		run->engine_rings = true;
 		config.dirty = GMM_ACCEL_DIRTY_BITMAP;
 	}
-	if (run->ops->create(&config, &run->accel, text)) {
+	error = run->ops->create(&config, &run->accel, text);
+	if (error && config.dirty == GMM_ACCEL_DIRTY_RING && !run->options.dirty_given) {
+		snprintf(run->ring_reason, sizeof(run->ring_reason), "%s", text);
+		run->options.dirty = config.dirty = GMM_ACCEL_DIRTY_BITMAP;
+		error = run->ops->create(&config, &run->accel, text);
+	}
+	if (error) {
 		run->accel = NULL;
 		return run_refuse("accel %s: %s", run->ops->name, text);
 	}

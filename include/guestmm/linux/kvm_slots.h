@@ -85,6 +85,9 @@ GMM_API void gmm_kvm_slots_vcpu_remove(struct gmm_kvm_slots *slots, int vcpu);
  */
 GMM_API int gmm_kvm_slots_harvest_rings(struct gmm_kvm_slots *slots);
 
+/* Entries taken from rings so far, a page written once more each. Any context. */
+GMM_API uint64_t gmm_kvm_slots_ring_entries(const struct gmm_kvm_slots *slots);
+
 #ifdef __cplusplus
 }
 #endif
