@@ -46,7 +46,7 @@ static int refuse_name(const char *name, size_t length)
 		used = strlen(names);
 		snprintf(names + used, sizeof(names) - used, ", %s", kinds[i]->name);
 	}
-	return run_refuse("--events %.*s is unknown: give %s, or -NAME to leave one out",
+	return run_refuse("--events: '%.*s' is unknown: give %s, or -NAME to leave one out",
 			  (int)length, name, names);
 }
 
@@ -128,7 +128,8 @@ int run_events_choose(struct run *run)
 		if (kinds[i]->unavailable)
 			reason = kinds[i]->unavailable(run);
 		if (reason && event->asked)
-			return run_refuse("--events %s: %s", kinds[i]->name, reason);
+			return run_refuse("--events %s: %s; or leave it out", kinds[i]->name,
+					  reason);
 		event->on = !reason;
 	}
 	return 0;

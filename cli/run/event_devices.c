@@ -7,9 +7,9 @@
 static const char *unavailable(const struct run *run)
 {
 	if (run->options.vcpus == 1)
-		return "one vCPU has one device";
+		return "one vCPU has one device: give --vcpus 2 or more";
 	if (run->options.devices == 1)
-		return "--devices 1";
+		return "--devices 1 is one device: give 2 or more";
 	return run->options.hold ? "--hold and --leave-out hold one device" : NULL;
 }
 

@@ -78,6 +78,7 @@ static void throw_away(struct discard *discard, uint64_t first, uint64_t count)
 	run_region_zeroed(region, first, count);
 	run_region_settle(region);
 	discard->discards++;
+	run_event_happened(discard->regions->event);
 	discard->pages += count;
 }
 

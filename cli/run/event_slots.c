@@ -148,6 +148,12 @@ static bool announce_loss(struct slots *slots, struct run_guest_region *region)
 	return true;
 }
 
+static void count_change(struct slots *slots, uint64_t *counter)
+{
+	++*counter;
+	run_event_happened(slots->regions->event);
+}
+
 static void appear(struct slots *slots, struct run_guest_region *region)
 {
 	gmm_gpa_t gpa = find_place(region, 0);
@@ -158,7 +164,7 @@ static void appear(struct slots *slots, struct run_guest_region *region)
 	if (announce_and_wait(region)) {
 		if (run_region_add(region, gpa,
 				   random_pages(region, LEAST_PAGES, region->most_pages), text))
-			slots->adds++;
+			count_change(slots, &slots->adds);
 		else
 			slots->no_memory++;
 	}
@@ -173,7 +179,7 @@ static void move(struct slots *slots, struct run_guest_region *region)
 		return;
 	if (announce_and_wait(region)) {
 		run_region_move(region, gpa);
-		slots->moves++;
+		count_change(slots, &slots->moves);
 	}
 	run_region_settle(region);
 }
@@ -184,7 +190,7 @@ static void shrink(struct slots *slots, struct run_guest_region *region)
 		return;
 	if (announce_loss(slots, region)) {
 		run_region_resize(region, random_pages(region, 1, region->pages - 1));
-		slots->shrinks++;
+		count_change(slots, &slots->shrinks);
 	}
 	run_region_settle(region);
 }
@@ -196,7 +202,7 @@ static void grow(struct slots *slots, struct run_guest_region *region)
 	if (announce_and_wait(region)) {
 		run_region_resize(region,
 				  random_pages(region, region->pages + 1, region->most_pages));
-		slots->grows++;
+		count_change(slots, &slots->grows);
 	}
 	run_region_settle(region);
 }
@@ -205,7 +211,7 @@ static void disappear(struct slots *slots, struct run_guest_region *region)
 {
 	if (announce_loss(slots, region)) {
 		run_region_remove(region);
-		slots->removes++;
+		count_change(slots, &slots->removes);
 	}
 	run_region_settle(region);
 }
