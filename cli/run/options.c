@@ -107,7 +107,7 @@ static void print_help(void)
 	       "  --accel WHO           who runs vCPUs: kvm or process (kvm where it is usable)\n"
 	       "  --vcpus N             vCPUs, 1 to %u (%u)\n"
 	       "  --devices N           devices, 1 to %u, at most one a vCPU (%u)\n"
-	       "  --dirty LOG           ring: each vCPU's writes in a ring, devices' in a bitmap;\n"
+	       "  --dirty LOG           ring: one a vCPU, a bitmap for devices;\n"
 	       "                        or bitmap: all in it (ring where there are rings)\n"
 	       "\n"
 	       "The run:\n"
