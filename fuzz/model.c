@@ -379,10 +379,18 @@ static int live_collect(void *owner, const struct gmm_span *span, uint64_t *word
 	return error;
 }
 
+/* An owner that logs begins with an empty log. */
 static int live_slot_change(void *owner, const struct gmm_slot_info *old,
 			    const struct gmm_slot_info *now)
 {
-	return enter_op(owner, "slot change");
+	struct model_memory *memory = now->memory;
+	int error = enter_op(owner, "slot change");
+	uint64_t i;
+
+	for (i = 0; !error && i < now->count; i++)
+		if (now->flags & ~old->flags & GMM_SLOT_LOG_DIRTY)
+			memory->pages[now->memory_page + i].logged = false;
+	return error;
 }
 
 #define LIVE_OPS(its_name, its_flags)                                                          \
@@ -605,6 +613,11 @@ int model_guest_access(struct model *model, struct gmm_vcpu *vcpu, gmm_gfn_t gfn
 
 		if (try_access(model, slot, page, gfn, write))
 			return 0;
+		/*
+		 * The mark comes before the mapping, which may fail; an owner that can only map
+		 * writable has the page written, by what the log knows.
+		 */
+		page->may_log |= write || model->owner == MODEL_OWNER_MAPS_WRITABLE;
 		answer = vcpu || tries ?
 				 gmm_fault_serve_vcpu(model->guest, vcpu, gfn, access | missing) :
 				 gmm_fault_serve_at(model->guest, vcpu,
@@ -615,8 +628,6 @@ int model_guest_access(struct model *model, struct gmm_vcpu *vcpu, gmm_gfn_t gfn
 			 answer);
 		if (answer)
 			return answer;
-		/* An owner that maps writable has the page written, by what the log knows. */
-		page->may_log |= model->owner == MODEL_OWNER_MAPS_WRITABLE;
 	}
 	fuzz_failed(__FILE__, __LINE__, "faults on frame %llu lead nowhere",
 		    (unsigned long long)gfn);

@@ -327,15 +327,16 @@ static struct gmm_slot_config take_config(uint32_t id)
 	const struct reference *before;
 	struct gmm_slot_config config = {
 		.id = id,
-		.gfn = take_gfn(),
-		.count = take_count(),
-		.flags = how & 1 ? program_take(run.program, 9) : 0,
-		.memory_ops = &kinds[how & 2 ? program_take(run.program, 5) : 0],
 		.memory = &run.slots[index].memory,
 		.hva = ADDRESSES + ((uint64_t)index << 32),
 		.pointer = (void *)(uintptr_t)(POINTERS + ((uint64_t)index << 32)),
 	};
 
+	/* One after the other: compilers differ in the order within an initialisation. */
+	config.flags = how & 1 ? program_take(run.program, 9) : 0;
+	config.memory_ops = &kinds[how & 2 ? program_take(run.program, 5) : how >> 2 & 1];
+	config.gfn = take_gfn();
+	config.count = take_count();
 	before = config.gfn && config.gfn < run.frames ? slot_at(config.gfn - 1) : NULL;
 	switch (how >> 4) {
 	case 1: /* at the very end of the addresses */
@@ -560,6 +561,27 @@ static void do_find_gpa(void)
 	if (!answer)
 		check_found(slot, gfn - slot->config.gfn, (uint32_t)pages, 16);
 	fuzz_check(!gmm_cache_deactivate(run.cache), "a cache stays active");
+}
+
+/* Pages of a slot become resident, where the memory is lazy. */
+static void do_populate(void)
+{
+	const struct reference *slot = find(take_id());
+	uint64_t first = program_byte(run.program), count = 1 + program_byte(run.program) % 16;
+	struct fuzz_errors expected = { 0 };
+	int answer;
+
+	if (!slot)
+		return;
+	first = first & 1 ? slot->config.count - 1 - (first >> 1) % slot->config.count :
+			    (first >> 1) % slot->config.count;
+	if (count > slot->config.count - first)
+		count = slot->config.count - first;
+	if (is_changing(slot->config.gfn + first, count, 1))
+		fuzz_expect(&expected, GMM_EDEADLK);
+	answer = gmm_fault_populate(run.guest, slot->config.gfn + first, count, GMM_ACCESS_READ, 0);
+	fuzz_say("populate %llu + %llu", (unsigned long long)first, (unsigned long long)count);
+	fuzz_check_answer(&expected, answer, injected(), "populate");
 }
 
 /* Several slots may have one address; then any of them is found. */
@@ -794,14 +816,14 @@ static void check_all(void)
 static void step(void)
 {
 	static void (*const operations[])(void) = {
-		do_add,	  do_add,      do_add,	    do_remove, do_move,	  do_resize,
-		do_flags, do_find_gpa, do_find_hva, do_mark,   do_change, do_in_section,
+		do_add,	     do_add,	  do_add,  do_remove, do_move,	     do_resize,	  do_flags,
+		do_find_gpa, do_find_hva, do_mark, do_change, do_in_section, do_populate, do_resize,
 	};
 	uint32_t operation = program_byte(run.program);
 
 	if (operation & 0x80)
 		inject();
-	operations[(operation & 0x7f) % 12]();
+	operations[(operation & 0x7f) % 14]();
 	injected();
 	gmm_section_enter(run.reader);
 	check_pointer((uint64_t)program_byte(run.program) << (run.shift + 3), 8, GMM_ACCESS_READ);
