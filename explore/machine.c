@@ -2,8 +2,11 @@
 #include "machine.h"
 
 #include <gmm_port/alloc.h>
+#include <gmm_port/section.h>
 
 #define RANK_LIVE 190u
+#define REACH_FRAME 8u /* shift */
+#define REACH_ACCESS 0xffu
 
 uint64_t machine_word(uint32_t page)
 {
@@ -20,6 +23,11 @@ uint64_t *machine_contents(struct machine *machine, uint32_t page)
 	return machine_frame(machine, gmm_load_relaxed(&machine->frame_of[page]));
 }
 
+static bool is_there(const struct machine *machine, uint64_t page)
+{
+	return machine->resident[page] || (machine->traits & MACHINE_LOSES);
+}
+
 static int resolve(void *opaque, uint64_t page, uint32_t count, uint32_t access, gmm_pfn_t *pfns)
 {
 	struct machine *machine = opaque;
@@ -30,7 +38,7 @@ static int resolve(void *opaque, uint64_t page, uint32_t count, uint32_t access,
 	if (machine->fail_resolve && !--machine->fail_resolve)
 		return -GMM_ENOMEM;
 	for (i = 0; i < count; i++) {
-		machine_check(machine->resident[page + i]);
+		machine_check(is_there(machine, page + i));
 		pfns[i] = gmm_load_relaxed(&machine->frame_of[page + i]);
 		machine->references[pfns[i]]++;
 	}
@@ -86,8 +94,8 @@ static int fill(void *opaque, uint64_t page, uint32_t count, enum gmm_page_origi
 							      0;
 
 		machine_check(!machine->resident[page + i]);
-		machine->resident[page + i] = true;
 		gmm_store_relaxed(machine_contents(machine, (uint32_t)page + i), word);
+		machine->resident[page + i] = true;
 	}
 	return 0;
 }
@@ -98,9 +106,11 @@ static int write_out(void *opaque, uint64_t page, uint32_t count)
 	uint32_t i;
 
 	for (i = 0; i < count; i++) {
-		machine_check(machine->resident[page + i]);
+		machine_check(is_there(machine, page + i));
 		machine->store[page + i] =
-			gmm_load_relaxed(machine_contents(machine, (uint32_t)page + i));
+			machine->resident[page + i] ?
+				gmm_load_relaxed(machine_contents(machine, (uint32_t)page + i)) :
+				0;
 	}
 	return 0;
 }
@@ -135,6 +145,17 @@ static int read_page(void *opaque, uint64_t page, bool resident, enum gmm_page_o
 	return 0;
 }
 
+static int lost(void *opaque, uint64_t page, uint32_t count, uint64_t *gone)
+{
+	struct machine *machine = opaque;
+	uint32_t i;
+
+	for (i = 0; i < count; i++)
+		if (!machine->resident[page + i])
+			*gone |= (uint64_t)1 << i;
+	return 0;
+}
+
 static const struct gmm_memory_ops resident_ops = {
 	.version = GMM_MEMORY_OPS_VERSION,
 	.name = "machine",
@@ -159,6 +180,21 @@ static const struct gmm_memory_ops lazy_ops = {
 	.read = read_page,
 };
 
+static const struct gmm_memory_ops losing_ops = {
+	.version = GMM_MEMORY_OPS_VERSION,
+	.flags = GMM_MEMORY_LAZY | GMM_MEMORY_EVICTABLE | GMM_MEMORY_AGEABLE,
+	.name = "losing machine",
+	.resolve = resolve,
+	.put = put,
+	.map = map,
+	.unmap = unmap,
+	.fill = fill,
+	.write_out = write_out,
+	.discard = discard,
+	.read = read_page,
+	.lost = lost,
+};
+
 static void wake_waiters(struct machine *machine)
 {
 	gmm_spin_lock(&machine->lock);
@@ -167,17 +203,34 @@ static void wake_waiters(struct machine *machine)
 	gmm_spin_unlock(&machine->lock);
 }
 
+/* The page's frame is looked up and installed in two steps: a change may come between. */
+static int reach_page(struct machine *machine, uint64_t page, bool write)
+{
+	uint32_t seen = gmm_load_relaxed(&machine->reach[page]);
+	uint32_t frame = gmm_load_relaxed(&machine->frame_of[page]);
+	uint32_t now;
+
+	do {
+		now = (seen & REACH_ACCESS) | GMM_ACCESS_READ | frame << REACH_FRAME;
+		now |= write ? GMM_ACCESS_WRITE : 0;
+	} while (!gmm_compare_exchange(&machine->reach[page], &seen, now));
+	if (machine->resident[page])
+		return 0;
+	/* In the same step: there is no page to map. */
+	machine->reach[page] = 0;
+	return -GMM_EFAULT;
+}
+
 static int live_map(void *opaque, const struct gmm_span *span, uint32_t access)
 {
 	struct machine *machine = opaque;
+	int error = 0;
 	uint64_t i;
 
-	for (i = 0; i < span->count; i++)
-		gmm_fetch_or(&machine->reach[span->page + i],
-			     access & GMM_ACCESS_WRITE ? GMM_ACCESS_READ | GMM_ACCESS_WRITE :
-							 GMM_ACCESS_READ);
+	for (i = 0; i < span->count && !error; i++)
+		error = reach_page(machine, span->page + i, access & GMM_ACCESS_WRITE);
 	wake_waiters(machine);
-	return 0;
+	return error;
 }
 
 static int live_unmap(void *opaque, const struct gmm_span *span)
@@ -237,7 +290,9 @@ struct gmm_slot_config machine_slot(struct machine *machine, uint32_t id, gmm_gf
 		.gfn = gfn,
 		.count = count,
 		.hva = MACHINE_HVA + page * MACHINE_PAGE_BYTES,
-		.memory_ops = machine->traits & MACHINE_LAZY ? &lazy_ops : &resident_ops,
+		.memory_ops = machine->traits & MACHINE_LOSES ? &losing_ops :
+			      machine->traits & MACHINE_LAZY  ? &lazy_ops :
+								&resident_ops,
 		.memory = machine,
 		.memory_page = page,
 	};
@@ -267,6 +322,7 @@ void machine_init(struct machine *machine, uint32_t traits)
 		machine->resident[i] = !(traits & MACHINE_LAZY);
 		machine->source[i] = machine_word(i);
 	}
+	gmm_port_section_barrier_refuse(traits & MACHINE_FENCES);
 	if (traits & MACHINE_VCPUS)
 		config.max_vcpus = 2;
 	if (traits & MACHINE_OWNER) {
@@ -280,12 +336,47 @@ void machine_init(struct machine *machine, uint32_t traits)
 	machine_must(gmm_slot_add(machine->guest, &slot));
 }
 
+static void check_quiet_page(struct machine *machine, uint32_t page)
+{
+	bool lazy = machine->traits & MACHINE_LAZY;
+	uint32_t reach = machine->reach[page];
+	struct gmm_page_info info;
+
+	machine_must(gmm_page_query(machine->guest, page, &info));
+	machine_check(!info.busy);
+	machine_check(!(reach & GMM_ACCESS_READ) || info.mapped);
+	machine_check(!(reach & GMM_ACCESS_WRITE) || info.writable);
+	machine_check(!reach || reach >> REACH_FRAME == machine->frame_of[page]);
+	if (lazy && !(machine->traits & MACHINE_LOSES))
+		machine_check((info.state == GMM_PAGE_PRESENT) == machine->resident[page]);
+	if (!lazy && info.mapped)
+		machine_check(info.pfn == machine->frame_of[page]);
+	/* Nothing stays behind in the entry of a translation that went (L5, L12). */
+	if (!lazy && !info.mapped)
+		machine_check(!info.young && info.pfn == GMM_PFN_NONE);
+}
+
+void machine_check_quiet(struct machine *machine)
+{
+	struct gmm_page_survey survey;
+	uint32_t i;
+
+	for (i = 0; i < MACHINE_PAGES; i++)
+		check_quiet_page(machine, i);
+	if (!(machine->traits & MACHINE_LAZY))
+		return;
+	machine_must(gmm_page_take_survey(machine->guest, 0, MACHINE_PAGES, &survey));
+	machine_check(survey.present == gmm_resident_pages(machine->guest));
+}
+
 void machine_fini(struct machine *machine)
 {
 	uint32_t i;
 
-	if (!(machine->traits & MACHINE_NO_SLOT))
+	if (!(machine->traits & MACHINE_NO_SLOT)) {
+		machine_check_quiet(machine);
 		machine_must(gmm_slot_remove(machine->guest, 0));
+	}
 	machine_must(gmm_guest_destroy(machine->guest));
 	for (i = 0; i < MACHINE_FRAMES; i++) {
 		machine_check(!machine->references[i]);
@@ -308,6 +399,16 @@ void machine_move_frame(struct machine *machine, uint32_t page)
 
 	gmm_store_relaxed(machine_frame(machine, to), word);
 	gmm_store_relaxed(&machine->frame_of[page], to);
+}
+
+void machine_lose(struct machine *machine, uint32_t page)
+{
+	uint64_t *contents = machine_contents(machine, page);
+
+	/* One step. */
+	gmm_exchange(&machine->reach[page], 0u);
+	machine->resident[page] = false;
+	*contents = MACHINE_POISON;
 }
 
 void machine_move_pages(struct machine *machine, uint32_t page, uint32_t count)
@@ -342,15 +443,18 @@ void machine_move_by_hva(struct machine *machine, uint32_t page)
  */
 static bool guest_step(struct machine *machine, uint32_t page, uint32_t access, uint64_t *word)
 {
+	uint32_t reach;
+
 	gmm_sim_touch_two(&machine->reach[page], sizeof(machine->reach[page]),
-			  machine_frame(machine, machine->frame_of[page]),
+			  machine_frame(machine, machine->reach[page] >> REACH_FRAME),
 			  access & GMM_ACCESS_WRITE, GMM_SIM_SITE("guest's access"));
-	if ((machine->reach[page] & access) != access)
+	reach = machine->reach[page];
+	if ((reach & access) != access)
 		return false;
 	if (access & GMM_ACCESS_WRITE)
-		*machine_frame(machine, machine->frame_of[page]) = *word;
+		*machine_frame(machine, reach >> REACH_FRAME) = *word;
 	else
-		*word = *machine_frame(machine, machine->frame_of[page]);
+		*word = *machine_frame(machine, reach >> REACH_FRAME);
 	return true;
 }
 

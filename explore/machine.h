@@ -32,6 +32,8 @@
 #define MACHINE_LOG 4u	   /* slot 0 logs */
 #define MACHINE_NO_SLOT 8u /* the slot is the scenario's business */
 #define MACHINE_VCPUS 16u  /* two vCPU ids */
+#define MACHINE_LOSES 32u  /* somebody else takes pages away: machine_lose() */
+#define MACHINE_FENCES 64u /* readers' barriers are fences: the host has no membarrier */
 
 struct machine {
 	struct gmm_guest *guest;
@@ -48,7 +50,7 @@ struct machine {
 	int32_t references[MACHINE_FRAMES];
 	int32_t mappings[MACHINE_FRAMES];
 	/* The live second stage. */
-	uint32_t reach[MACHINE_PAGES]; /* atomic: GMM_ACCESS_* */
+	uint32_t reach[MACHINE_PAGES]; /* atomic: GMM_ACCESS_*, and the frame above REACH_FRAME */
 	struct gmm_spinlock lock;
 	struct gmm_waitqueue woken;
 	uint64_t wakes; /* under lock */
@@ -82,6 +84,17 @@ void machine_move_by_hva(struct machine *machine, uint32_t page);
 void machine_move_pages(struct machine *machine, uint32_t page, uint32_t count);
 /* Its middle: behind the back of the engine, within a change. */
 void machine_move_frame(struct machine *machine, uint32_t page);
+
+/* Somebody else frees the page: neither the engine nor the owner is told. */
+void machine_lose(struct machine *machine, uint32_t page);
+
+/*
+ * What must hold whenever nothing is under way, of slot 0 at frame 0: no page is busy; what the
+ * table says is mapped is in the frame in which the page is; vCPUs reach nothing that the table does
+ * not say is mapped, and write nothing that it does not say is writable; pages are as resident as
+ * the table says, and so many in all.
+ */
+void machine_check_quiet(struct machine *machine);
 
 /* Reads a word through a pointer that a cache gave: it must be mapped. */
 uint64_t machine_load(struct machine *machine, const uint64_t *pointer);

@@ -9,15 +9,17 @@ extern const struct explore_scenario explore_dirty_scenarios[];
 extern const struct explore_scenario explore_vcpu_scenarios[];
 extern const struct explore_scenario explore_slot_scenarios[];
 extern const struct explore_scenario explore_lease_scenarios[];
+extern const struct explore_scenario explore_ring_scenarios[];
+extern const struct explore_scenario explore_change_scenarios[];
+extern const struct explore_scenario explore_area_scenarios[];
+extern const struct explore_scenario explore_resident_scenarios[];
+extern const struct explore_scenario explore_repair_scenarios[];
 
 const struct explore_scenario *const explore_tables[] = {
-	explore_cache_scenarios,
-	explore_fault_scenarios,
-	explore_dirty_scenarios,
-	explore_vcpu_scenarios,
-	explore_slot_scenarios,
-	explore_lease_scenarios,
-	NULL,
+	explore_cache_scenarios,    explore_fault_scenarios,  explore_dirty_scenarios,
+	explore_vcpu_scenarios,	    explore_slot_scenarios,   explore_lease_scenarios,
+	explore_ring_scenarios,	    explore_change_scenarios, explore_area_scenarios,
+	explore_resident_scenarios, explore_repair_scenarios, NULL,
 };
 
 const struct explore_scenario *explore_scenario_find(const char *name)

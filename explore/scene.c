@@ -14,7 +14,7 @@ static void kick(void *opaque, uint32_t id)
 {
 	struct scene *scene = opaque;
 
-	__atomic_store_n(&scene->vcpu_kicked[id], true, __ATOMIC_SEQ_CST);
+	gmm_store_release(&scene->vcpu_kicked[id], 1u);
 }
 
 void scene_play(const struct scene_plan *plan)
@@ -37,6 +37,8 @@ void scene_play(const struct scene_plan *plan)
 	if (plan->check)
 		plan->check(&scene);
 	machine_must(gmm_cache_destroy(scene.cache));
+	for (i = 0; i < SCENE_OTHERS && scene.others[i]; i++)
+		machine_must(gmm_cache_destroy(scene.others[i]));
 	for (i = 0; i < 2 && scene.vcpus[i]; i++)
 		machine_must(gmm_vcpu_destroy(scene.vcpus[i]));
 	machine_fini(&scene.machine);

@@ -15,12 +15,15 @@
 #define SCENE_WRITE (GMM_CACHE_HOST | GMM_CACHE_WRITE)
 #define SCENE_PAGE ((uint64_t)MACHINE_PAGE_BYTES)
 
+#define SCENE_OTHERS 4u
+
 struct scene {
 	struct machine machine;
 	struct gmm_cache *cache;
+	struct gmm_cache *others[SCENE_OTHERS]; /* what prepare() makes; destroyed at the end */
 	struct gmm_vcpu *vcpus[2];
-	uint64_t numbers[8]; /* atomic where threads share them */
-	bool vcpu_kicked[2];
+	uint64_t numbers[8];	 /* atomic where threads share them */
+	uint32_t vcpu_kicked[2]; /* atomic */
 };
 
 typedef void (*scene_fn)(void *scene);

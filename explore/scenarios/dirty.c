@@ -7,6 +7,7 @@
 
 #define LOGGED (MACHINE_LAZY | MACHINE_OWNER | MACHINE_LOG)
 #define COPY 0
+#define WORD_PAGES 64u
 
 static uint64_t contents_of(struct scene *scene, uint32_t page)
 {
@@ -95,6 +96,78 @@ static void clears_by_mask(void *arg)
 		scene->numbers[COPY] = contents_of(scene, 0);
 }
 
+static void dirty_pages_0_and_1(struct scene *scene)
+{
+	machine_guest_write(&scene->machine, 0, 55);
+	machine_guest_write(&scene->machine, 1, 55);
+}
+
+static void clears_page_0(void *arg)
+{
+	struct scene *scene = arg;
+	uint64_t bitmap = 1;
+
+	machine_check(gmm_dirty_clear(scene->machine.guest, 0, 0, MACHINE_PAGES, &bitmap) == 1);
+	machine_check(bitmap == 1);
+}
+
+static void guest_writes_page_1(void *arg)
+{
+	struct scene *scene = arg;
+
+	machine_guest_write(&scene->machine, 1, 77);
+}
+
+/* The last thing before a stop: what this vCPU wrote is in the log then. */
+static void guest_writes_and_stops(void *arg)
+{
+	struct scene *scene = arg;
+	uint64_t bitmap = 0;
+
+	machine_guest_write(&scene->machine, 0, 77);
+	machine_check(gmm_dirty_harvest(scene->machine.guest, 0, 0, MACHINE_PAGES, &bitmap) >= 0);
+	machine_check(bitmap & 1);
+}
+
+/* A slot of a whole word: a harvest takes the summary, too. Its pages are only marked. */
+static void add_word_of_pages(struct scene *scene)
+{
+	struct gmm_slot_config slot = machine_slot(&scene->machine, 0, 0, 0, WORD_PAGES);
+
+	machine_must(gmm_slot_add(scene->machine.guest, &slot));
+}
+
+static void marks_page_0(void *arg)
+{
+	struct scene *scene = arg;
+
+	gmm_dirty_mark(scene->machine.guest, 0, 1);
+}
+
+static void harvests_word(void *arg)
+{
+	struct scene *scene = arg;
+	uint64_t bitmap = 0;
+
+	machine_check(gmm_dirty_harvest(scene->machine.guest, 0, 0, WORD_PAGES, &bitmap) >= 0);
+	scene->numbers[COPY] |= bitmap;
+}
+
+static void mark_is_found(struct scene *scene)
+{
+	harvests_word(scene);
+	machine_check(scene->numbers[COPY] == 1);
+	machine_must(gmm_slot_remove(scene->machine.guest, 0));
+}
+
+static void page_1_is_dirty(struct scene *scene)
+{
+	uint64_t bitmap = 0;
+
+	machine_check(gmm_dirty_harvest(scene->machine.guest, 0, 0, MACHINE_PAGES, &bitmap) == 1);
+	machine_check(bitmap == 2);
+}
+
 static void evicts(void *arg)
 {
 	struct scene *scene = arg;
@@ -153,6 +226,12 @@ SCENARIO(device_write_harvest_dirty, .traits = LOGGED, .prepare = active_dirty,
 	 .threads = { device_writes, harvests }, .check = copy_is_77)
 SCENARIO(guest_write_clear, .traits = LOGGED, .prepare = writable_page_0,
 	 .threads = { guest_writes, clears_by_mask }, .check = copy_is_77)
+SCENARIO(clear_neighbour, .traits = LOGGED, .prepare = dirty_pages_0_and_1,
+	 .threads = { clears_page_0, guest_writes_page_1 }, .check = page_1_is_dirty)
+SCENARIO(write_stop, .traits = LOGGED, .prepare = clean_page_0,
+	 .threads = { guest_writes, guest_writes_and_stops })
+SCENARIO(mark_harvest, .traits = MACHINE_NO_SLOT | MACHINE_LOG, .prepare = add_word_of_pages,
+	 .threads = { marks_page_0, harvests_word }, .check = mark_is_found)
 SCENARIO(guest_device_harvest, .traits = LOGGED, .prepare = active_dirty,
 	 .threads = { device_writes, guest_writes, harvests }, .check = copy_is_77)
 SCENARIO(write_evict_harvest, .traits = LOGGED, .prepare = writable_page_0,
@@ -172,6 +251,12 @@ const struct explore_scenario explore_dirty_scenarios[] = {
 	{ "dirty-device-harvest-dirty", "W6 P24 P26", "... a page whose bit is set already",
 	  device_write_harvest_dirty, 3, true },
 	{ "dirty-write-clear", "L7", "bits are cleared by a mask", guest_write_clear, 2, true },
+	{ "dirty-clear-neighbour", "L7", "... and its neighbour is written", clear_neighbour, 3,
+	  false },
+	{ "dirty-write-stop", "W6 P24", "what a vCPU wrote before it stops is in the last harvest",
+	  write_stop, 2, true },
+	{ "dirty-mark-harvest", "W6", "a word and its summary are marked while both are taken",
+	  mark_harvest, 4, true },
 	{ "dirty-guest-device-harvest", "W6", "a vCPU and a device write one page",
 	  guest_device_harvest, 1, false },
 	{ "dirty-write-evict-harvest", "W6 W10", "written, evicted and harvested",

@@ -10,6 +10,11 @@ static void resident_page_0(struct scene *scene)
 		gmm_fault_populate(scene->machine.guest, 0, 1, GMM_ACCESS_READ, GMM_POPULATE_MAP));
 }
 
+static void unmapped_page_0(struct scene *scene)
+{
+	machine_must(gmm_fault_populate(scene->machine.guest, 0, 1, GMM_ACCESS_READ, 0));
+}
+
 static void written_page_0(struct scene *scene)
 {
 	machine_guest_write(&scene->machine, 0, 55);
@@ -166,6 +171,10 @@ SCENARIO(read_and_write_fault, .traits = LAZY, .threads = { guest_reads_or_77, g
 	 .check = is_77)
 SCENARIO(fault_move, .traits = LAZY, .prepare = resident_page_0, .threads = { guest_reads, moves },
 	 .check = is_untouched)
+SCENARIO(fault_move_unmapped, .traits = LAZY, .prepare = unmapped_page_0,
+	 .threads = { guest_reads, moves }, .check = is_untouched)
+SCENARIO(two_fault_move, .traits = LAZY, .prepare = unmapped_page_0,
+	 .threads = { guest_reads, guest_reads, moves }, .check = is_untouched)
 SCENARIO(write_evict, .traits = LAZY, .threads = { guest_writes_and_reads, evicts }, .check = is_77)
 SCENARIO(write_evict_resident, .traits = LAZY, .prepare = resident_page_0,
 	 .threads = { guest_writes_and_reads, evicts }, .check = is_77)
@@ -195,6 +204,9 @@ const struct explore_scenario explore_fault_scenarios[] = {
 	  true },
 	{ "fault-move", "L1 L11", "a page is mapped again while its frame changes", fault_move, 3,
 	  false },
+	{ "fault-move-unmapped", "L1", "... for the first time", fault_move_unmapped, 3, false },
+	{ "fault-two-move", "L1", "... and another vCPU reads through what the first one maps",
+	  two_fault_move, 2, false },
 	{ "fault-write-evict", "W10", "a page is written while it is evicted, absent at first",
 	  write_evict, 2, true },
 	{ "fault-write-evict-resident", "W10", "... resident at first", write_evict_resident, 2,

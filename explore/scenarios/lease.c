@@ -27,6 +27,32 @@ static void lease_page_0(struct scene *scene)
 	scene->numbers[POINTER] = (uintptr_t)pointer;
 }
 
+static void add_and_lease(struct scene *scene)
+{
+	struct gmm_slot_config slot = machine_slot(&scene->machine, 0, 0, 0, MACHINE_PAGES);
+
+	machine_must(gmm_slot_add(scene->machine.guest, &slot));
+	lease_page_0(scene);
+}
+
+static void moves_slot(void *arg)
+{
+	struct scene *scene = arg;
+
+	machine_must(gmm_slot_move(scene->machine.guest, 0, 1));
+}
+
+/* The log goes with the slot, and has what was written before. */
+static void moved_log_has_page_0(struct scene *scene)
+{
+	uint64_t bitmap = 0;
+
+	machine_check(gmm_dirty_harvest(scene->machine.guest, 0, 0, MACHINE_PAGES, &bitmap) >= 0);
+	machine_check(bitmap == 1);
+	machine_must(gmm_cache_deactivate(scene->cache));
+	machine_must(gmm_slot_remove(scene->machine.guest, 0));
+}
+
 /* I/O outside any section. */
 static void does_io(void *arg)
 {
@@ -131,6 +157,8 @@ SCENARIO(completion_evict, .traits = MACHINE_LAZY | MACHINE_OWNER, .prepare = le
 	 .threads = { completes_io, evicts, evicts }, .check = page_0_is_77)
 SCENARIO(io_harvest, .traits = MACHINE_LAZY | MACHINE_OWNER | MACHINE_LOG, .prepare = lease_page_0,
 	 .threads = { completes_io, harvests }, .check = harvest_has_77)
+SCENARIO(completion_slot_move, .traits = MACHINE_NO_SLOT | MACHINE_LOG, .prepare = add_and_lease,
+	 .threads = { completes_io, moves_slot }, .check = moved_log_has_page_0)
 SCENARIO(io_deactivate, .prepare = activate_page_0,
 	 .threads = { does_io_if_active, deactivates_or_is_busy })
 
@@ -143,6 +171,8 @@ const struct explore_scenario explore_lease_scenarios[] = {
 	  false },
 	{ "lease-io-harvest", "W6 W7", "marked at completion, before the drop", io_harvest, 3,
 	  true },
+	{ "lease-completion-slot-move", "P25 W7", "... while its slot moves", completion_slot_move,
+	  3, true },
 	{ "lease-io-deactivate", "W7", "the cache ends, or is busy", io_deactivate, 3, true },
 	{ .name = NULL },
 };
