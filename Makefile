@@ -2,6 +2,7 @@
 #
 #   make run     install what is missing, build, and run the main job with its defaults
 #   make test    install what is missing, build, and run every test
+#   make mutants put each known defect back into core: its scenario must find it
 #
 # Others: build (leaves build/gmm), install and uninstall (PREFIX, DESTDIR), deb, bench, check (all gates but
 # the tests), fuzz (each fuzz target for FUZZ_SECONDS, 60), test-deep (long tests), soak (random runs for SOAK_SECONDS, an hour), format, clean.
@@ -19,7 +20,7 @@ FUZZ_SECONDS ?= 60
 
 MESON_TEST = meson test -C $(TEST_BUILD) --no-rebuild --print-errorlogs
 
-.PHONY: all build install uninstall deb run test test-build test-deep soak fuzz bench check format clean
+.PHONY: all build install uninstall deb run test test-build test-deep mutants soak fuzz bench check format clean
 
 all: build
 
@@ -56,6 +57,9 @@ test: test-build
 
 test-deep: test-build
 	@$(MESON_TEST) --suite deep $(TESTS)
+
+mutants: test-build
+	@scripts/mutants $(TEST_BUILD)
 
 soak: test-build
 	@scripts/soak --gmm $(TEST_BUILD)/gmm --out $(BUILD)/soak.json --seconds $(SOAK_SECONDS)
