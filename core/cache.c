@@ -91,7 +91,7 @@ static int unlist(struct gmm_cache *cache)
 	bool any = false;
 	uint32_t i;
 
-	if (!cache->active)
+	if (!gmm_load_relaxed(&cache->active))
 		return 0;
 	gmm_lock_invalidate(&guest->invalidation.lock);
 	if (cache->leases) {
@@ -224,7 +224,7 @@ static int activate(struct gmm_cache *cache, enum gmm_range_kind kind, uint64_t 
 	if (error)
 		return error;
 	gmm_lock_cache(&cache->mutex);
-	if (cache->active && cache->kind == kind && cache->uses == uses &&
+	if (gmm_load_relaxed(&cache->active) && cache->kind == kind && cache->uses == uses &&
 	    cache->target >> shift == target >> shift && cache->page_count == page_count) {
 		error = retarget_within(cache, target, length);
 	} else {
@@ -272,7 +272,7 @@ int gmm_cache_drop(struct gmm_cache *cache)
 	if (would_deadlock(cache))
 		return -GMM_EDEADLK;
 	gmm_lock_cache(&cache->mutex);
-	error = cache->active ? withdraw(cache) : -GMM_EINVAL;
+	error = gmm_load_relaxed(&cache->active) ? withdraw(cache) : -GMM_EINVAL;
 	if (!error)
 		gmm_cache_unmap(cache);
 	gmm_unlock_cache(&cache->mutex);

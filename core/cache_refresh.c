@@ -450,7 +450,7 @@ int gmm_cache_refresh_locked(struct gmm_cache *cache)
 {
 	int error;
 
-	if (!cache->active)
+	if (!gmm_load_relaxed(&cache->active))
 		return -GMM_EINVAL;
 	if (gmm_cache_is_valid(cache))
 		return 0;
@@ -482,7 +482,7 @@ static int wait_change(struct gmm_cache *cache)
 	bool active;
 
 	gmm_lock_invalidate(&invalidation->lock);
-	active = cache->active;
+	active = gmm_load_relaxed(&cache->active);
 	kind = cache->kind;
 	start = cache->node.start;
 	last = cache->node.last;

@@ -135,6 +135,21 @@ static uint64_t freed(struct explore_fingerprint *fingerprint, uint64_t chain,
 	return mix(chain + sum);
 }
 
+/* Every word that it touches. */
+static uint64_t touched(struct explore_fingerprint *fingerprint, uint64_t chain,
+			const volatile void *object, uint32_t size, bool writes)
+{
+	uintptr_t word = (uintptr_t)object >> OBJECT_SHIFT;
+	uintptr_t last = ((uintptr_t)object + (size ? size - 1 : 0)) >> OBJECT_SHIFT;
+
+	for (; word <= last; word++) {
+		if (fingerprint->used > fingerprint->capacity / 2)
+			grow(fingerprint);
+		chain = happened(find(fingerprint, word), chain, writes);
+	}
+	return chain;
+}
+
 void explore_fingerprint_add(struct explore_fingerprint *fingerprint, uint32_t thread, bool stored,
 			     const struct gmm_sim_access *access)
 {
@@ -143,17 +158,13 @@ void explore_fingerprint_add(struct explore_fingerprint *fingerprint, uint32_t t
 
 	if (!access->object)
 		return;
-	if (fingerprint->used > fingerprint->capacity / 2)
-		grow(fingerprint);
 	now = mix(*chain ^ ((uint64_t)access->op << 32 | (uint32_t)access->site->line));
 	if (access->op == GMM_SIM_FREE)
 		now = freed(fingerprint, now, access);
 	else
-		now = happened(find(fingerprint, (uintptr_t)access->object >> OBJECT_SHIFT), now,
-			       access->writes);
+		now = touched(fingerprint, now, access->object, access->size, access->writes);
 	if (access->also)
-		now = happened(find(fingerprint, (uintptr_t)access->also >> OBJECT_SHIFT), now,
-			       access->also_writes);
+		now = touched(fingerprint, now, access->also, 1, access->also_writes);
 	*chain = now;
 }
 

@@ -445,9 +445,13 @@ static bool guest_step(struct machine *machine, uint32_t page, uint32_t access, 
 {
 	uint32_t reach;
 
-	gmm_sim_touch_two(&machine->reach[page], sizeof(machine->reach[page]),
-			  machine_frame(machine, machine->reach[page] >> REACH_FRAME),
-			  access & GMM_ACCESS_WRITE, GMM_SIM_SITE("guest's access"));
+	/* The step says which words it touches: again, when the page has moved until its turn. */
+	do {
+		reach = machine->reach[page];
+		gmm_sim_touch_two(&machine->reach[page], sizeof(machine->reach[page]),
+				  machine_frame(machine, reach >> REACH_FRAME),
+				  access & GMM_ACCESS_WRITE, GMM_SIM_SITE("guest's access"));
+	} while (reach >> REACH_FRAME != machine->reach[page] >> REACH_FRAME);
 	reach = machine->reach[page];
 	if ((reach & access) != access)
 		return false;

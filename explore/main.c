@@ -11,6 +11,8 @@
 #include "search.h"
 
 #define PREEMPTIONS_DEFAULT 2u
+/* Most with delayed stores, which come on top. */
+#define PREEMPTIONS_STORE_BUFFERS 2u
 #define EXIT_GOOD 0
 #define EXIT_FOUND 1
 #define EXIT_WRONG 2
@@ -38,6 +40,8 @@ enum explore_option {
 	OPTION_SECONDS,
 	OPTION_FAIL_ALLOCATION,
 	OPTION_NO_SEEN,
+	OPTION_SLEEP_SETS,
+	OPTION_EARLY_WAKES,
 	OPTION_DEEP,
 	OPTION_OUTPUT,
 };
@@ -54,6 +58,8 @@ static const struct option long_options[] = {
 	{ "seconds", required_argument, NULL, OPTION_SECONDS },
 	{ "fail-allocation", required_argument, NULL, OPTION_FAIL_ALLOCATION },
 	{ "no-seen", no_argument, NULL, OPTION_NO_SEEN },
+	{ "sleep-sets", no_argument, NULL, OPTION_SLEEP_SETS },
+	{ "early-wakes", required_argument, NULL, OPTION_EARLY_WAKES },
 	{ "deep", no_argument, NULL, OPTION_DEEP },
 	{ "output", required_argument, NULL, OPTION_OUTPUT },
 	{ NULL, 0, NULL, 0 },
@@ -68,7 +74,9 @@ static void print_help(void)
 	       "  --list               print the scenarios\n"
 	       "  --preemptions N|all  threads interrupted where they could go on (each scenario's own)\n"
 	       "  --store-buffers      only with delayed stores, as x86 has them\n"
-	       "  --no-seen            do not leave out states that were seen before\n"
+	       "  --no-seen            do not leave out what leads to states seen before\n"
+	       "  --early-wakes N      waits of a schedule that end though nobody wakes (0)\n"
+	       "  --sleep-sets         where nothing bounds preemptions: sleep sets instead of states\n"
 	       "  --random SEED        schedules at random instead, without end\n"
 	       "  --priorities SEED    at random by priorities (PCT), without end\n"
 	       "  --schedules N        end after so many schedules of a scenario\n"
@@ -141,6 +149,13 @@ static int read_option(struct command *command, int option, const char *text)
 	case OPTION_NO_SEEN:
 		request->no_seen = true;
 		return -1;
+	case OPTION_EARLY_WAKES:
+		status = read_number(text, &number);
+		request->early_wakes = (uint32_t)number;
+		return status;
+	case OPTION_SLEEP_SETS:
+		request->sleep_sets = true;
+		return -1;
 	case OPTION_DEEP:
 		command->deep = true;
 		return -1;
@@ -208,6 +223,13 @@ static void report_failure(const struct command *command, const struct explore_r
 	fflush(stdout);
 }
 
+static uint32_t bound_of(const struct explore_scenario *scenario, bool store_buffers)
+{
+	return store_buffers && scenario->preemptions > PREEMPTIONS_STORE_BUFFERS ?
+		       PREEMPTIONS_STORE_BUFFERS :
+		       scenario->preemptions;
+}
+
 static bool explore_one(const struct command *command, const struct explore_scenario *scenario,
 			bool store_buffers)
 {
@@ -218,7 +240,7 @@ static bool explore_one(const struct command *command, const struct explore_scen
 	request.scenario = scenario;
 	request.store_buffers = store_buffers;
 	if (!command->own_bound)
-		request.preemptions = scenario->preemptions + command->deep;
+		request.preemptions = bound_of(scenario, store_buffers) + command->deep;
 	explore_search(&request, &findings);
 	failed = findings.failed;
 	print_findings(&request, &findings);
@@ -293,7 +315,9 @@ static int explore_named(const struct command *command, char **names, int count)
 
 int main(int argc, char **argv)
 {
-	struct command command = { .request.preemptions = PREEMPTIONS_DEFAULT, .output = "." };
+	struct command command = { .request.preemptions = PREEMPTIONS_DEFAULT,
+				   .request.races = EXPLORE_PLAIN,
+				   .output = "." };
 	int option, status;
 
 	opterr = 0;

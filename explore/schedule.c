@@ -59,6 +59,11 @@ void explore_schedule_print(FILE *to, const struct explore_request *request,
 	explore_findings_free(&again);
 }
 
+static const char *kind_of(uint8_t choice)
+{
+	return choice & GMM_SIM_CHOOSE_STORE ? "s" : choice & GMM_SIM_CHOOSE_WAKE ? "w" : "";
+}
+
 int explore_schedule_write(const char *path, const struct explore_request *request,
 			   const struct explore_findings *findings)
 {
@@ -67,12 +72,13 @@ int explore_schedule_write(const char *path, const struct explore_request *reque
 
 	if (!file)
 		return -1;
-	fprintf(file, "%s\nscenario %s\nstore-buffers %d\nfail-allocation %llu\nchoices %u\n",
-		MAGIC, request->scenario->name, request->store_buffers,
+	fprintf(file,
+		"%s\nscenario %s\nstore-buffers %d\nearly-wakes %u\nfail-allocation %llu\nchoices %u\n",
+		MAGIC, request->scenario->name, request->store_buffers, request->early_wakes,
 		(unsigned long long)request->fail_alloc_at, findings->choice_count);
 	for (i = 0; i < findings->choice_count; i++)
-		fprintf(file, "%s%u%s", findings->choices[i] & GMM_SIM_CHOOSE_STORE ? "s" : "",
-			findings->choices[i] & ~GMM_SIM_CHOOSE_STORE, i % 32 == 31 ? "\n" : " ");
+		fprintf(file, "%s%u%s", kind_of(findings->choices[i]),
+			findings->choices[i] % GMM_SIM_EXPLORED_THREADS, i % 32 == 31 ? "\n" : " ");
 	fprintf(file, "\n");
 	return fclose(file);
 }
@@ -91,16 +97,16 @@ static bool read_choices(FILE *file, uint8_t *choices, uint32_t count)
 	uint32_t i;
 
 	for (i = 0; i < count; i++) {
-		bool store;
 		unsigned long thread;
+		uint8_t kind;
 
 		if (fscanf(file, "%7s", word) != 1)
 			return false;
-		store = *word == 's';
-		thread = strtoul(word + store, &end, 10);
-		if (*end || end == word + store || thread >= GMM_SIM_EXPLORED_THREADS)
+		kind = *word == 's' ? GMM_SIM_CHOOSE_STORE : *word == 'w' ? GMM_SIM_CHOOSE_WAKE : 0;
+		thread = strtoul(word + !!kind, &end, 10);
+		if (*end || end == word + !!kind || thread >= GMM_SIM_EXPLORED_THREADS)
 			return false;
-		choices[i] = (uint8_t)(thread | (store ? GMM_SIM_CHOOSE_STORE : 0));
+		choices[i] = (uint8_t)(thread | kind);
 	}
 	return true;
 }
@@ -115,8 +121,9 @@ static int read_open(FILE *file, const char *path, struct explore_schedule *sche
 
 	if (!fgets(line, sizeof(line), file) || strcmp(line, MAGIC "\n") != 0)
 		return bad_file(path, "its first line");
-	if (fscanf(file, "scenario %63s store-buffers %d fail-allocation %llu choices %u", name,
-		   &store_buffers, &fail_alloc_at, &count) != 4 ||
+	if (fscanf(file,
+		   "scenario %63s store-buffers %d early-wakes %u fail-allocation %llu choices %u",
+		   name, &store_buffers, &request->early_wakes, &fail_alloc_at, &count) != 5 ||
 	    count > CHOICES_MOST)
 		return bad_file(path, "its head");
 	request->scenario = explore_scenario_find(name);
@@ -127,6 +134,7 @@ static int read_open(FILE *file, const char *path, struct explore_schedule *sche
 		return bad_file(path, "its choices");
 	request->mode = EXPLORE_REPLAY;
 	request->store_buffers = store_buffers;
+	request->races = EXPLORE_PLAIN;
 	request->fail_alloc_at = fail_alloc_at;
 	request->choices = schedule->choices;
 	request->choice_count = count;

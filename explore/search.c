@@ -13,12 +13,14 @@
 #define PRIORITY_CHANGES 3u
 #define PRIORITY_CHOICES 200u /* in which they lie */
 
-/* Options of a choice as a set: threads from bit 0 on, their stores from bit 8 on. */
+/* Options of a choice as a set: threads from bit 0 on, their stores from 8, ends of waits from 16. */
 #define STORE_BIT 8u
+#define WAKE_BIT 16u
+#define THREAD_BITS ((1u << STORE_BIT) - 1)
 
 struct operation {
-	uintptr_t word; /* 0: conflicts with nothing */
-	uintptr_t also; /* likewise */
+	uintptr_t word, last; /* the words it touches; 0: conflicts with nothing */
+	uintptr_t also;	      /* one more; likewise */
 	bool writes, also_writes;
 };
 
@@ -74,16 +76,20 @@ static uint64_t next_random(struct search *search)
 
 static uint32_t options_of(const struct gmm_sim_choice *choice)
 {
-	return choice->runnable | choice->storing << STORE_BIT;
+	return choice->runnable | choice->storing << STORE_BIT | choice->waiting << WAKE_BIT;
 }
 
 static uint32_t answer_of(uint32_t bit)
 {
+	if (bit >= WAKE_BIT)
+		return (bit - WAKE_BIT) | GMM_SIM_CHOOSE_WAKE;
 	return bit < STORE_BIT ? bit : (bit - STORE_BIT) | GMM_SIM_CHOOSE_STORE;
 }
 
 static uint32_t bit_of_answer(uint32_t answer)
 {
+	if (answer & GMM_SIM_CHOOSE_WAKE)
+		return (answer & ~GMM_SIM_CHOOSE_WAKE) + WAKE_BIT;
 	return answer & GMM_SIM_CHOOSE_STORE ? (answer & ~GMM_SIM_CHOOSE_STORE) + STORE_BIT :
 					       answer;
 }
@@ -101,21 +107,28 @@ static uint32_t preemptions_behind(const struct node *node)
 
 static struct operation operation_of(const struct gmm_sim_access *access)
 {
-	return (struct operation){ (uintptr_t)access->object >> 3, (uintptr_t)access->also >> 3,
-				   access->writes, access->also_writes };
+	uintptr_t first = (uintptr_t)access->object;
+	uintptr_t size = access->size ? access->size : 1;
+
+	return (struct operation){ .word = first >> 3,
+				   .last = (first + size - 1) >> 3,
+				   .also = (uintptr_t)access->also >> 3,
+				   .writes = access->writes,
+				   .also_writes = access->also_writes };
 }
 
-static bool collide(uintptr_t a, bool a_writes, uintptr_t b, bool b_writes)
+static bool touches(struct operation a, uintptr_t word)
 {
-	return a && a == b && (a_writes || b_writes);
+	return a.word && a.word <= word && word <= a.last;
 }
 
 static bool conflict(struct operation a, struct operation b)
 {
-	return collide(a.word, a.writes, b.word, b.writes) ||
-	       collide(a.word, a.writes, b.also, b.also_writes) ||
-	       collide(a.also, a.also_writes, b.word, b.writes) ||
-	       collide(a.also, a.also_writes, b.also, b.also_writes);
+	if (a.word && b.word && a.word <= b.last && b.word <= a.last && (a.writes || b.writes))
+		return true;
+	return (b.also && touches(a, b.also) && (a.writes || b.also_writes)) ||
+	       (a.also && touches(b, a.also) && (b.writes || a.also_writes)) ||
+	       (a.also && a.also == b.also && (a.also_writes || b.also_writes));
 }
 
 static struct node *node_push(struct search *search, const struct gmm_sim_choice *choice)
@@ -169,7 +182,7 @@ static void fall_asleep(struct search *search, const struct node *node)
 	for (i = 0; i < GMM_SIM_EXPLORED_THREADS; i++)
 		if ((set & ~node->sleep) >> i & 1)
 			search->asleep[i] = node->next[i];
-	search->sleep = set & ((1u << STORE_BIT) - 1);
+	search->sleep = set & THREAD_BITS;
 }
 
 static uint32_t choose_exhaustive(struct search *search, const struct gmm_sim_choice *choice)
@@ -181,11 +194,15 @@ static uint32_t choose_exhaustive(struct search *search, const struct gmm_sim_ch
 		return GMM_SIM_CHOOSE_LEAVE;
 	node = node_push(search, choice);
 	if (search->fingerprint) {
-		uint64_t state = explore_fingerprint_value(search->fingerprint) +
-				 (uint64_t)choice->current * UINT64_C(0x9e3779b97f4a7c15);
+		uint64_t state = explore_fingerprint_value(search->fingerprint);
+		uint32_t left = 0;
 
-		if (explore_seen_before(search->seen, state,
-					search->request->preemptions - node->preemptions)) {
+		/* Where preemptions cost nothing it is of no matter whose turn it was. */
+		if (search->request->preemptions != EXPLORE_UNBOUNDED) {
+			state += (uint64_t)choice->current * UINT64_C(0x9e3779b97f4a7c15);
+			left = search->request->preemptions - node->preemptions;
+		}
+		if (explore_seen_before(search->seen, state, left)) {
 			search->depth--;
 			return GMM_SIM_CHOOSE_LEAVE;
 		}
@@ -238,9 +255,8 @@ static uint32_t choose_as_told(struct search *search, const struct gmm_sim_choic
 {
 	const struct explore_request *request = search->request;
 	struct node *node = node_push(search, choice);
-	uint32_t bit = usual(node, node->options & ((1u << STORE_BIT) - 1) ?
-					   node->options & ((1u << STORE_BIT) - 1) :
-					   node->options);
+	uint32_t threads = node->options & THREAD_BITS;
+	uint32_t bit = usual(node, threads ? threads : node->options);
 
 	while (search->position < request->choice_count) {
 		uint32_t told = bit_of_answer(request->choices[search->position++]);
@@ -390,8 +406,9 @@ static bool begin(void *opaque, struct gmm_sim_config *config)
 	if (!next_schedule(search))
 		return false;
 	config->store_buffers = search->request->store_buffers;
+	config->early_wakes = search->request->early_wakes;
 	config->fail_alloc_at = search->request->fail_alloc_at;
-	config->races = EXPLORE_PLAIN && !search->request->store_buffers;
+	config->races = search->request->races && !search->request->store_buffers;
 	search->depth = 0;
 	search->sleep = 0;
 	search->position = 0;
@@ -448,7 +465,7 @@ void explore_search(const struct explore_request *request, struct explore_findin
 	memset(findings, 0, sizeof(*findings));
 	search.nodes = malloc(DEPTH_FIRST * sizeof(struct node));
 	search.sleeping = exhaustive && request->preemptions == EXPLORE_UNBOUNDED &&
-			  !request->store_buffers;
+			  request->sleep_sets && !request->store_buffers && !request->no_seen;
 	if (exhaustive && !search.sleeping && !request->no_seen) {
 		search.fingerprint = explore_fingerprint_create();
 		search.seen = explore_seen_create();

@@ -2,8 +2,9 @@
 /*
  * Goes through the schedules of a scenario. Exhaustive with a bound on preemptions: every schedule in
  * which no more than so many threads are interrupted where they could have gone on; states that
- * were reached before with as much left are not looked at again. Exhaustive without a bound: sleep
- * sets leave out orders of independent accesses. Or at random, with or without priorities (PCT).
+ * were reached before with as much left are not looked at again. Exhaustive without a bound: the
+ * same, or sleep sets, which leave out orders of independent accesses and need no memory. Or at
+ * random, with or without priorities (PCT).
  */
 #ifndef GMM_EXPLORE_SEARCH_H
 #define GMM_EXPLORE_SEARCH_H
@@ -24,7 +25,10 @@ struct explore_request {
 	enum explore_mode mode;
 	uint32_t preemptions; /* most, or EXPLORE_UNBOUNDED */
 	bool store_buffers;
-	bool no_seen;		/* exhaustive and bounded, without leaving out states seen */
+	bool no_seen;	      /* exhaustive, without leaving out anything */
+	bool sleep_sets;      /* unbounded, without delayed stores: these instead of states seen */
+	bool races;	      /* looked for; not with store_buffers */
+	uint32_t early_wakes; /* most waits of a schedule that end though nobody wakes */
 	uint64_t fail_alloc_at; /* 0: none */
 	uint64_t seed;		/* of random modes */
 	uint64_t schedules;	/* most; 0: no limit */

@@ -223,13 +223,28 @@ void sim_performed(struct sim *sim, struct gmm_sim_thread *thread,
 		sim->explorer->performed(sim->explorer->opaque, thread->id, false, access);
 }
 
+/* A compare-exchange that finds something else is a load. */
+static void compare_decides(struct gmm_sim_thread *self)
+{
+	struct gmm_sim_access *access = &self->access;
+
+	if (access->expected && !self->pending_count)
+		access->writes = !memcmp((const void *)(uintptr_t)access->object, access->expected,
+					 access->size);
+}
+
 /* What touches nothing that others share needs no choice: it could as well have been done before. */
 static void explored_point(struct sim *sim, struct gmm_sim_thread *self)
 {
 	struct gmm_sim_thread *next;
 
-	if (!sim->explored || (!self->access.object && self->access.op != GMM_SIM_RELAX))
+	if (!sim->explored)
 		return;
+	if (!self->access.object && self->access.op != GMM_SIM_RELAX) {
+		if (sim->races)
+			sim_races_access(sim, self, &self->access);
+		return;
+	}
 	if (self->access.op == GMM_SIM_RELAX)
 		self->writes_seen = sim->writes + 1;
 	next = sim_explored_next(sim);
@@ -241,6 +256,7 @@ static void explored_point(struct sim *sim, struct gmm_sim_thread *self)
 	if (next != self)
 		switch_to(sim, next);
 	self->writes_seen = 0;
+	compare_decides(self);
 	sim_performed(sim, self, &self->access);
 }
 
@@ -367,6 +383,19 @@ void sim_unblock_all(const void *object)
 	}
 }
 
+void sim_end_wait(struct sim *sim, struct gmm_sim_thread *thread)
+{
+	struct gmm_sim_access wake = { .op = GMM_SIM_WAKE,
+				       .writes = true,
+				       .size = 1,
+				       .object = thread->access.object,
+				       .site = GMM_SIM_SITE("nobody: the wait ends by itself") };
+
+	sim_performed(sim, thread, &wake);
+	thread->access = thread->after;
+	runnable_add(sim, thread);
+}
+
 static void finish_main(struct sim *sim)
 {
 	uint32_t i;
@@ -384,6 +413,8 @@ static void thread_main(void)
 
 	fiber_arrive(NULL, self->id ? NULL : &sim->driver.stack_bottom,
 		     self->id ? NULL : &sim->driver.stack_size);
+	if (sim->explorer)
+		sim_performed(sim, self, &self->access);
 	self->fn(self->arg);
 	sim_point(GMM_SIM_FINISH, self, 1, true, GMM_SIM_SITE("thread"));
 	if (self->held_count || self->section_depth)
@@ -438,11 +469,11 @@ struct gmm_sim_thread *gmm_sim_thread_start(void (*fn)(void *arg), void *arg, co
 void gmm_sim_thread_join(struct gmm_sim_thread *thread)
 {
 	struct sim *sim = sim_required("gmm_sim_thread_join");
-	struct gmm_sim_access join = { .op = GMM_SIM_JOIN,
-				       .object = thread,
-				       .site = GMM_SIM_SITE("") };
+	struct gmm_sim_access join = {
+		.op = GMM_SIM_JOIN, .size = 1, .object = thread, .site = GMM_SIM_SITE("")
+	};
 
-	gmm_sim_point(GMM_SIM_JOIN, GMM_SIM_SITE(""));
+	sim_point(GMM_SIM_JOIN, sim->explored ? thread : NULL, 1, false, GMM_SIM_SITE(""));
 	if (thread->joined || thread == sim->current)
 		gmm_sim_fail("T%u %s cannot be joined twice or by itself", thread->id,
 			     thread->name);

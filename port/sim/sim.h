@@ -29,6 +29,7 @@ struct gmm_sim_config {
 	bool store_buffers;	   /* delay stores as x86 does, see gmm_port/atomic.h */
 	uint64_t fail_alloc_at;	   /* the nth allocation fails, once */
 	bool races;		   /* exploring: look for data races */
+	uint32_t early_wakes;	   /* exploring: so many waits may end though nobody wakes */
 	FILE *trace;		   /* a line for each step */
 };
 
@@ -56,6 +57,7 @@ struct gmm_sim_access {
 	const volatile void *object; /* NULL: nothing that others share */
 	const volatile void *also;   /* another word, in the same step; NULL: none */
 	bool also_writes;
+	const void *expected; /* of a compare-exchange: it writes where it finds this; or NULL */
 	const struct gmm_sim_site *site;
 };
 
@@ -70,21 +72,26 @@ int gmm_sim_run(const struct gmm_sim_config *config, void (*main_fn)(void *arg),
 /*
  * Exploring: somebody else decides who runs next, and every schedule begins at one point, at which
  * the first thread calls gmm_sim_checkpoint(): it has made what the others share and started them,
- * and none has run yet. From there on the state is put back for each schedule. What the threads
+ * and none has run yet. Then it joins them, and goes on when all of them have ended. From there on the state is put back for each schedule. What the threads
  * change lies in memory of gmm_zalloc() or on their stacks.
  */
 #define GMM_SIM_EXPLORED_THREADS 8u
 
 struct gmm_sim_choice {
-	/* A bit for each thread that can go on; and for each whose oldest store can become seen. */
+	/*
+	 * A bit for each thread that can go on; for each whose oldest store can become seen; for
+	 * each whose wait may end by itself.
+	 */
 	uint32_t runnable;
 	uint32_t storing;
+	uint32_t waiting;
 	/* The thread that came to this point, when it can go on; else GMM_SIM_NOBODY. */
 	uint32_t current;
 	const struct gmm_sim_access *next[GMM_SIM_EXPLORED_THREADS]; /* of runnable threads */
 };
 #define GMM_SIM_NOBODY 0xffu
 /* Answers of choose() beside the number of a thread. */
+#define GMM_SIM_CHOOSE_WAKE 0x20u  /* with a thread's number: its wait ends */
 #define GMM_SIM_CHOOSE_STORE 0x40u /* with a thread's number: its oldest store becomes seen */
 #define GMM_SIM_CHOOSE_LEAVE 0x80u /* nothing more is to be learnt from this schedule */
 

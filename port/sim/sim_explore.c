@@ -21,6 +21,16 @@ struct checkpoint {
 	uint32_t count;
 };
 
+static bool others_finished(const struct sim *sim, const struct gmm_sim_thread *thread)
+{
+	uint32_t i;
+
+	for (i = 0; i < sim->thread_count; i++)
+		if (sim->threads[i] != thread && sim->threads[i]->state != SIM_FINISHED)
+			return false;
+	return true;
+}
+
 bool sim_is_held_up(const struct sim *sim, const struct gmm_sim_thread *thread)
 {
 	const struct gmm_sim_access *access = &thread->access;
@@ -29,6 +39,8 @@ bool sim_is_held_up(const struct sim *sim, const struct gmm_sim_thread *thread)
 		return thread->writes_seen == sim->writes + 1;
 	if (access->op == GMM_SIM_LOCK)
 		return ((const volatile struct gmm_sim_lock *)access->object)->owner != NULL;
+	if (access->op == GMM_SIM_JOIN)
+		return !others_finished(sim, thread);
 	return false;
 }
 
@@ -38,11 +50,15 @@ static void look(const struct sim *sim, struct gmm_sim_choice *choice)
 
 	choice->runnable = 0;
 	choice->storing = 0;
+	choice->waiting = 0;
 	for (i = 0; i < sim->thread_count; i++) {
 		const struct gmm_sim_thread *thread = sim->threads[i];
 
 		if (thread->pending_count)
 			choice->storing |= 1u << i;
+		if (sim->early_wakes && thread->state == SIM_BLOCKED &&
+		    thread->access.op == GMM_SIM_WAIT && thread->after.op == GMM_SIM_LOCK)
+			choice->waiting |= 1u << i;
 		if (thread->state != SIM_RUNNABLE || sim_is_held_up(sim, thread))
 			continue;
 		choice->runnable |= 1u << i;
@@ -64,14 +80,20 @@ struct gmm_sim_thread *sim_explored_next(struct sim *sim)
 		look(sim, &choice);
 		if (!choice.runnable && !choice.storing)
 			return NULL;
-		if (!choice.storing && !(choice.runnable & (choice.runnable - 1)))
+		if (!choice.storing && !choice.waiting &&
+		    !(choice.runnable & (choice.runnable - 1)))
 			return sim->threads[__builtin_ctz(choice.runnable)];
 		answer = sim->explorer->choose(sim->explorer->opaque, &choice);
 		if (answer == GMM_SIM_CHOOSE_LEAVE)
 			sim_leave(sim);
-		if (!(answer & GMM_SIM_CHOOSE_STORE))
+		if (answer & GMM_SIM_CHOOSE_STORE) {
+			sim_store_oldest(sim, sim->threads[answer & ~GMM_SIM_CHOOSE_STORE]);
+		} else if (answer & GMM_SIM_CHOOSE_WAKE) {
+			sim->early_wakes--;
+			sim_end_wait(sim, sim->threads[answer & ~GMM_SIM_CHOOSE_WAKE]);
+		} else {
 			return sim->threads[answer];
-		sim_store_oldest(sim, sim->threads[answer & ~GMM_SIM_CHOOSE_STORE]);
+		}
 	}
 }
 
@@ -141,6 +163,7 @@ static void one_schedule(struct sim *sim, const struct gmm_sim_config *config)
 	sim->config = *config;
 	sim_config_complete(&sim->config);
 	sim->alloc_countdown = config->fail_alloc_at;
+	sim->early_wakes = config->early_wakes;
 	sim->races = config->races ? sim_races_reset() : NULL;
 	sim_run_until_end(sim);
 	if (sim->left)

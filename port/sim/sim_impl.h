@@ -23,6 +23,7 @@ struct sim_pending_store {
 	uint64_t value __attribute__((may_alias));
 	size_t size;
 	const struct gmm_sim_site *site;
+	struct gmm_sim_lock *unlocked; /* it gives this lock back; else NULL */
 };
 
 struct sim_context {
@@ -86,6 +87,7 @@ struct sim {
 	struct sim_arena *arena;
 	bool at_checkpoint;	 /* the first thread stands there, and is to be put back there */
 	bool explored;		 /* it is behind the checkpoint */
+	uint32_t early_wakes;	 /* that are left */
 	bool left;		 /* the explorer ended the schedule */
 	struct sim_races *races; /* NULL: not looked for */
 };
@@ -119,6 +121,9 @@ void sim_run_until_end(struct sim *sim);
 void sim_return_to_driver(struct sim *sim);
 void sim_end(struct sim *sim);
 void sim_config_complete(struct gmm_sim_config *config);
+
+/* A thread that waits goes on, though nobody woke it. */
+void sim_end_wait(struct sim *sim, struct gmm_sim_thread *thread);
 
 /* Ends the schedule without a verdict. */
 void sim_leave(struct sim *sim) __attribute__((noreturn));
@@ -157,6 +162,8 @@ void sim_stack_give_back(void *stack);
 void sim_stores_finish(struct sim *sim, struct gmm_sim_thread *thread);
 void sim_stores_progress(struct sim *sim);
 void sim_store_oldest(struct sim *sim, struct gmm_sim_thread *thread);
+/* A store of the current thread that others see later. */
+void sim_store_later(struct sim *sim, const struct sim_pending_store *store);
 
 /* sim_lock.c */
 void sim_assert_no_spinlock(const struct gmm_sim_site *site);

@@ -47,6 +47,16 @@ void gmm_sim_section_exit(const struct gmm_sim_site *site)
 	self->section_depth--;
 }
 
+static bool holds(const struct gmm_sim_thread *thread, const struct gmm_sim_lock *lock)
+{
+	uint32_t i;
+
+	for (i = 0; i < thread->held_count; i++)
+		if (thread->held[i] == lock)
+			return true;
+	return false;
+}
+
 static void lock_check(const struct gmm_sim_lock *lock, const struct gmm_sim_site *site)
 {
 	if (lock->magic != LOCK_MAGIC)
@@ -63,7 +73,8 @@ void gmm_sim_lock_init(struct gmm_sim_lock *lock, uint32_t rank, const struct gm
 void gmm_sim_lock_destroy(struct gmm_sim_lock *lock, const struct gmm_sim_site *site)
 {
 	lock_check(lock, site);
-	if (lock->owner)
+	/* The caller's unlocking may be a store that is still to become seen. */
+	if (lock->owner && (lock->owner != self_of("lock") || holds(lock->owner, lock)))
 		sim_fail_at(site, "destroyed while T%u holds it", lock->owner->id);
 	lock->magic = 0;
 }
@@ -119,22 +130,29 @@ void gmm_sim_lock_assert_held(const struct gmm_sim_lock *lock, const struct gmm_
 	struct gmm_sim_thread *self = self_of("lock");
 
 	lock_check(lock, site);
-	if (lock->owner != self)
+	if (!holds(self, lock))
 		sim_fail_at(site, "is not held by T%u", self->id);
 }
 
 static void lock_release(struct gmm_sim_lock *lock, const struct gmm_sim_site *site)
 {
 	struct gmm_sim_thread *self = self_of("lock");
+	struct sim_pending_store store = {
+		.pointer = &lock->owner, .size = sizeof(lock->owner), .site = site, .unlocked = lock
+	};
 	uint32_t i = self->held_count;
 
 	gmm_sim_lock_assert_held(lock, site);
-	sim_stores_finish(sim_now, self);
 	while (self->held[i - 1] != lock)
 		i--;
 	for (self->held_count--; i <= self->held_count; i++) {
 		self->held[i - 1] = self->held[i];
 		self->held_sleeps[i - 1] = self->held_sleeps[i];
+	}
+	/* Unlocking releases, it is no barrier: a store in its thread's order. */
+	if (sim_now->config.store_buffers) {
+		sim_store_later(sim_now, &store);
+		return;
 	}
 	lock->owner = NULL;
 	sim_unblock_all(lock);
@@ -143,7 +161,7 @@ static void lock_release(struct gmm_sim_lock *lock, const struct gmm_sim_site *s
 void gmm_sim_lock_drop(struct gmm_sim_lock *lock, const struct gmm_sim_site *site)
 {
 	self_of("lock");
-	sim_point(GMM_SIM_UNLOCK, lock, 1, true, site);
+	sim_point(GMM_SIM_UNLOCK, sim_now->config.store_buffers ? NULL : lock, 1, true, site);
 	lock_release(lock, site);
 	gmm_sim_point(GMM_SIM_UNLOCKED, site);
 }
@@ -190,6 +208,7 @@ void gmm_sim_queue_wait(struct gmm_waitqueue *queue, struct gmm_sim_lock *lock,
 		sim_fail_at(site, "waits, but T%u is in a section", self->id);
 	queue->waiters++;
 	lock_release(lock, site);
+	sim_stores_finish(sim_now, self);
 	sim_performed(sim_now, self, &unlock);
 	if (sim_now->explorer || sim_random(sim_now) % SPURIOUS_WAKE_OF)
 		sim_block(&wait, &lock_again);

@@ -167,21 +167,6 @@ static void fence(struct sim_races *races, uint32_t thread)
 	tick(races, thread);
 }
 
-static void heavy_barrier(struct sim *sim, struct sim_races *races)
-{
-	struct clocks all = { { 0 } };
-	uint32_t i;
-
-	for (i = 0; i < sim->thread_count; i++) {
-		join(&races->clocks[i], &races->pending[i]);
-		join(&all, &races->clocks[i]);
-	}
-	for (i = 0; i < sim->thread_count; i++) {
-		races->clocks[i] = all;
-		fence(races, i);
-	}
-}
-
 static void atomic_access(struct sim_races *races, struct gmm_sim_thread *thread,
 			  const struct gmm_sim_access *access)
 {
@@ -231,10 +216,8 @@ void sim_races_access(struct sim *sim, struct gmm_sim_thread *thread,
 		tick(races, id);
 		return;
 	case GMM_SIM_FENCE:
-		fence(races, id);
-		return;
 	case GMM_SIM_HEAVY_BARRIER:
-		heavy_barrier(sim, races);
+		fence(races, id);
 		return;
 	default:
 		return;

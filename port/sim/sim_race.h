@@ -2,7 +2,8 @@
 /*
  * Data races by C11's rules: two accesses of one word, at least one a store and one plain, of which
  * neither happens before the other. Ordering comes from locks, acquire and release, fences, starts
- * and joins of threads, and the heavy barrier, which is a fence of every thread.
+ * and joins of threads. The heavy barrier is a fence of its caller only: what readers order by it
+ * is ordered by their acquire and release, too, or it is reported.
  */
 #ifndef GMM_SIM_RACE_H
 #define GMM_SIM_RACE_H

@@ -17,6 +17,12 @@ void sim_store_oldest(struct sim *sim, struct gmm_sim_thread *thread)
 					 .object = oldest.pointer,
 					 .site = oldest.site };
 
+	if (oldest.unlocked) {
+		access.op = GMM_SIM_UNLOCK;
+		access.size = 1;
+		access.object = oldest.unlocked;
+	}
+	sim_memory_assert_live(sim, oldest.pointer, oldest.size, oldest.site);
 	sim->writes++;
 	if (sim->explored)
 		sim->explorer->performed(sim->explorer->opaque, thread->id, true, &access);
@@ -25,6 +31,18 @@ void sim_store_oldest(struct sim *sim, struct gmm_sim_thread *thread)
 	sim->pending_stores--;
 	memmove(thread->pending, thread->pending + 1,
 		thread->pending_count * sizeof(thread->pending[0]));
+	if (oldest.unlocked)
+		sim_unblock_all(oldest.unlocked);
+}
+
+void sim_store_later(struct sim *sim, const struct sim_pending_store *store)
+{
+	struct gmm_sim_thread *self = sim->current;
+
+	if (self->pending_count == SIM_PENDING_STORES)
+		sim_store_oldest(sim, self);
+	self->pending[self->pending_count++] = *store;
+	sim->pending_stores++;
 }
 
 void sim_stores_finish(struct sim *sim, struct gmm_sim_thread *thread)
@@ -87,7 +105,7 @@ void gmm_sim_store(volatile void *pointer, const volatile void *value, size_t si
 		   const struct gmm_sim_site *site)
 {
 	struct sim *sim = sim_now;
-	struct sim_pending_store *store;
+	struct sim_pending_store store = { .pointer = pointer, .size = size, .site = site };
 
 	if (!sim || !sim->config.store_buffers) {
 		if (sim) {
@@ -99,14 +117,8 @@ void gmm_sim_store(volatile void *pointer, const volatile void *value, size_t si
 	}
 	gmm_sim_point(GMM_SIM_STORE, site);
 	sim_memory_assert_live(sim, pointer, size, site);
-	if (sim->current->pending_count == SIM_PENDING_STORES)
-		sim_store_oldest(sim, sim->current);
-	store = &sim->current->pending[sim->current->pending_count++];
-	sim->pending_stores++;
-	store->pointer = pointer;
-	store->size = size;
-	store->site = site;
-	memcpy(&store->value, (const void *)(uintptr_t)value, size);
+	memcpy(&store.value, (const void *)(uintptr_t)value, size);
+	sim_store_later(sim, &store);
 }
 
 volatile void *gmm_sim_update(volatile void *pointer, size_t size, const struct gmm_sim_site *site)
@@ -116,6 +128,25 @@ volatile void *gmm_sim_update(volatile void *pointer, size_t size, const struct 
 	if (!sim)
 		return pointer;
 	sim_point(GMM_SIM_UPDATE, pointer, size, true, site);
+	sim_stores_finish(sim, sim->current);
+	sim_memory_assert_live(sim, pointer, size, site);
+	return pointer;
+}
+
+volatile void *gmm_sim_compare(volatile void *pointer, const void *expected, size_t size,
+			       const struct gmm_sim_site *site)
+{
+	struct gmm_sim_access access = { .op = GMM_SIM_UPDATE,
+					 .writes = true,
+					 .size = (uint32_t)size,
+					 .object = pointer,
+					 .expected = expected,
+					 .site = site };
+	struct sim *sim = sim_now;
+
+	if (!sim)
+		return pointer;
+	sim_access_point(sim, &access);
 	sim_stores_finish(sim, sim->current);
 	sim_memory_assert_live(sim, pointer, size, site);
 	return pointer;

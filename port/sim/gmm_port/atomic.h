@@ -16,6 +16,9 @@ void gmm_sim_store(volatile void *pointer, const volatile void *value, size_t si
 		   const struct gmm_sim_site *site);
 /* Returns the pointer, with the thread's stores done: the caller updates it. */
 volatile void *gmm_sim_update(volatile void *pointer, size_t size, const struct gmm_sim_site *site);
+/* The same for an update that happens only where *expected is found. */
+volatile void *gmm_sim_compare(volatile void *pointer, const void *expected, size_t size,
+			       const struct gmm_sim_site *site);
 void gmm_sim_fence(const struct gmm_sim_site *site);
 void gmm_sim_relax(const struct gmm_sim_site *site);
 
@@ -42,9 +45,13 @@ void gmm_sim_relax(const struct gmm_sim_site *site);
 #define gmm_fetch_or(p, v) __atomic_fetch_or(GMM_SIM_UPDATED(p, #p " |= " #v), v, __ATOMIC_SEQ_CST)
 #define gmm_fetch_and(p, v) \
 	__atomic_fetch_and(GMM_SIM_UPDATED(p, #p " &= " #v), v, __ATOMIC_SEQ_CST)
-#define gmm_compare_exchange(p, expected, v)                                                     \
-	__atomic_compare_exchange_n(GMM_SIM_UPDATED(p, #p " compare-exchange " #v), expected, v, \
-				    false, __ATOMIC_SEQ_CST, __ATOMIC_ACQUIRE)
+#define gmm_compare_exchange(p, expected, v)                                                  \
+	__atomic_compare_exchange_n(                                                          \
+		(__typeof__(p))gmm_sim_compare((p), (expected), sizeof(*(p)),                 \
+					       GMM_SIM_SITE_ORDER(#p " compare-exchange " #v, \
+								  GMM_SIM_ACQUIRE |           \
+									  GMM_SIM_RELEASE)),  \
+		expected, v, false, __ATOMIC_SEQ_CST, __ATOMIC_ACQUIRE)
 
 #define gmm_compiler_barrier() __asm__ __volatile__("" ::: "memory")
 #define gmm_fence() gmm_sim_fence(GMM_SIM_SITE("fence"))
