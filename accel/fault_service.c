@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "fault_pacing.h"
+#include "live_stage2_impl.h"
 
 #define PAGE_BYTES 4096u
 #define BATCH 16
@@ -171,6 +172,7 @@ static void *service_thread(void *opaque)
 	uint64_t now;
 	int number;
 
+	gmm_live_stage2_reads_events = true;
 	gmm_pacing_init(&pacing, &service->config, &host);
 	while (!__atomic_load_n(&service->stopping, __ATOMIC_RELAXED)) {
 		number = gmm_userfault_read(service->config.userfault, events, BATCH);

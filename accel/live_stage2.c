@@ -385,6 +385,8 @@ static int map_pages(void *owner, const struct gmm_span *span, uint32_t access)
 	return stage2_error(error);
 }
 
+_Thread_local bool gmm_live_stage2_reads_events;
+
 /* Where events are told, madvise() waits until this one was. Returns the entry; may have none. */
 static uint32_t own_change_begin(struct gmm_live_stage2 *live, const struct gmm_span *span)
 {
@@ -447,6 +449,9 @@ static int unmap_pages(void *owner, const struct gmm_span *span)
 	if (is_host_only(span->memory_ops))
 		return 0;
 	if (!is_lazy(span->memory_ops) || !is_shared(span->memory_ops))
+		return -GMM_EOPNOTSUPP;
+	/* madvise() would wait for this very thread to read its event. */
+	if ((abilities(live) & GMM_USERFAULT_EVENTS) && gmm_live_stage2_reads_events)
 		return -GMM_EOPNOTSUPP;
 	own = own_change_begin(live, span);
 	error = madvise((void *)(uintptr_t)span->hva, span_bytes(span), MADV_DONTNEED) ? errno : 0;

@@ -31,6 +31,12 @@ struct gmm_live_stage2 {
 	} own[GMM_LIVE_OWN_CHANGES];
 };
 
+/*
+ * Set by a thread that reads events, for itself: dropping a mapping would wait for an event that
+ * only it reads, so there unmap answers -GMM_EOPNOTSUPP where events are told.
+ */
+extern _Thread_local bool gmm_live_stage2_reads_events;
+
 /* Whether an event of freed memory is of a mapping that is or was dropped here; once for each. */
 bool gmm_live_stage2_is_own_change(struct gmm_live_stage2 *live, gmm_hva_t start, uint64_t bytes);
 /* Copies the first range that ends behind `hva`; false: there is none. */

@@ -174,9 +174,10 @@ static void clear_range(struct begin_context *context, enum gmm_range_kind kind,
 
 /*
  * From now on faults of the range are held. Marks the operations that a change overtakes; returns
- * whether one of them is installing a translation now.
+ * whether one of them is installing a translation now, which a change that may sleep waits for.
  */
-static bool overtake_operations(struct gmm_guest *guest, gmm_gfn_t start, gmm_gfn_t last)
+static bool overtake_operations(struct gmm_guest *guest, gmm_gfn_t start, gmm_gfn_t last,
+				bool waits)
 {
 	struct gmm_interval *node;
 	bool installing = false;
@@ -185,7 +186,9 @@ static bool overtake_operations(struct gmm_guest *guest, gmm_gfn_t start, gmm_gf
 		struct gmm_operation *operation =
 			gmm_container_of(node, struct gmm_operation, node);
 
-		operation->overtaken = true;
+		/* What is waited for is no stale installation, and need not be undone. */
+		if (!operation->installing || !waits)
+			operation->overtaken = true;
 		installing |= operation->installing;
 	}
 	return installing;
@@ -202,20 +205,20 @@ static int drop_entries(void *context, gmm_gfn_t gfn, uint64_t *entries, uint32_
 }
 
 static bool hold_range(struct gmm_guest *guest, enum gmm_range_kind kind, uint64_t start,
-		       uint64_t last)
+		       uint64_t last, bool waits)
 {
 	struct gmm_interval *node;
 	bool installing = false;
 
 	if (kind == GMM_RANGE_GFN)
-		installing = overtake_operations(guest, start, last);
+		installing = overtake_operations(guest, start, last, waits);
 	gmm_interval_for_each(node, gmm_slots_by(guest, kind), start, last) {
 		struct gmm_slot *slot = gmm_slot_of_node(node, kind);
 		gmm_gfn_t first, end;
 
 		frames_within(guest, slot, kind, start, last, &first, &end);
 		if (kind == GMM_RANGE_HVA)
-			installing |= overtake_operations(guest, first, end);
+			installing |= overtake_operations(guest, first, end, waits);
 		if (!gmm_slot_is_lazy(slot))
 			gmm_stage2_visit(&guest->stage2, first, end - first + 1, drop_entries,
 					 NULL);
@@ -225,7 +228,7 @@ static bool hold_range(struct gmm_guest *guest, enum gmm_range_kind kind, uint64
 
 /* Whether a translation of one of the ranges is being installed. */
 static bool hold_ranges(struct gmm_guest *guest, enum gmm_range_kind kind,
-			const struct gmm_range *ranges, uint32_t count)
+			const struct gmm_range *ranges, uint32_t count, bool waits)
 {
 	bool installing = false;
 	uint32_t i;
@@ -234,7 +237,7 @@ static bool hold_ranges(struct gmm_guest *guest, enum gmm_range_kind kind,
 		uint64_t start, last;
 
 		normalize(guest, kind, &ranges[i], &start, &last);
-		installing |= hold_range(guest, kind, start, last);
+		installing |= hold_range(guest, kind, start, last, waits);
 	}
 	return installing;
 }
@@ -243,6 +246,7 @@ static void hold_faults(struct gmm_guest *guest, enum gmm_range_kind kind,
 			const struct gmm_range *ranges, uint32_t count, uint32_t flags)
 {
 	struct gmm_invalidation *invalidation = &guest->invalidation;
+	bool waits = !(flags & GMM_INVALIDATE_NONBLOCKING);
 	uint32_t i;
 
 	gmm_lock_invalidate(&invalidation->lock);
@@ -256,7 +260,7 @@ static void hold_faults(struct gmm_guest *guest, enum gmm_range_kind kind,
 	 * An installation is short and waits for nobody; one that who may not sleep leaves behind
 	 * undoes itself.
 	 */
-	while (hold_ranges(guest, kind, ranges, count) && !(flags & GMM_INVALIDATE_NONBLOCKING)) {
+	while (hold_ranges(guest, kind, ranges, count, waits) && waits) {
 		invalidation->drainers++;
 		gmm_waitqueue_wait(&invalidation->ended, &invalidation->lock);
 		invalidation->drainers--;

@@ -138,6 +138,46 @@ static void a_fault_in_a_changing_range_is_held_and_woken(void)
 	held_while_a_change_is_on(GMM_RANGE_GFN, GMM_INVALIDATE_NONBLOCKING);
 }
 
+static int changes_nothing(struct race *race)
+{
+	struct gmm_range range = model_frames(PAGE, 1);
+	int error = gmm_invalidate_begin(race->model->guest, GMM_RANGE_GFN, &range, 1, 0, NULL);
+
+	if (!error)
+		gmm_invalidate_end(race->model->guest, GMM_RANGE_GFN, &range, 1);
+	return error;
+}
+
+/*
+ * What a change waits for is no stale installation. The thread that serves faults could not undo it
+ * either: where userfaultfd tells of events, dropping a mapping waits for that thread (W2).
+ */
+static void an_installation_that_is_waited_for_is_not_undone(void)
+{
+	struct race change = { 0 }, vcpu = { 0 };
+	struct gmm_gate gate;
+	struct model model;
+
+	model_init(&model, MODEL_LAZY | MODEL_OWNER);
+	gmm_gate_init(&gate, 1);
+	gmm_test_hold_step(GMM_STEP_FAULT_MAPPED, &gate);
+	vcpu.model = &model;
+	vcpu.first = PAGE;
+	race_start(&vcpu, guest_reads);
+	gmm_gate_wait_held(&gate);
+	change.model = &model;
+	race_start(&change, changes_nothing);
+	race_give_way(&change);
+	gmm_ok(!race_is_done(&change), "a change does not wait for an installation");
+	gmm_gate_open(&gate);
+	gmm_equal(race_join(&change), 0);
+	gmm_equal(race_join(&vcpu), 0);
+	gmm_equal(vcpu.second, model_word(PAGE));
+	gmm_equal(model.memory.calls[MODEL_LIVE_UNMAP], 0);
+	gmm_equal(model.memory.calls[MODEL_LIVE_MAP], 1);
+	model_fini(&model);
+}
+
 static int set_read_only(struct race *race)
 {
 	return gmm_slot_set_flags(race->model->guest, 0, GMM_SLOT_READ_ONLY);
@@ -434,6 +474,7 @@ const struct gmm_test_case gmm_test_cases[] = {
 	CASE(many_vcpus_fault_on_one_page_and_it_is_filled_once),
 	CASE(a_fault_in_a_changing_range_is_held_and_woken),
 	CASE(a_fault_in_a_changing_slot_is_held_and_woken),
+	CASE(an_installation_that_is_waited_for_is_not_undone),
 	CASE(an_overtaken_fault_on_lazy_memory_installs_nothing),
 	CASE(an_overtaken_fault_on_resident_memory_installs_nothing),
 	CASE(a_vcpu_whose_fault_was_overtaken_goes_on),
