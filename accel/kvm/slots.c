@@ -426,8 +426,10 @@ static int collect_dirty(void *opaque, const struct gmm_span *span, uint64_t *wo
 	int error = -GMM_EIO;
 
 	/* What devices wrote is in the engine's log. */
-	if (has(span->memory_ops, GMM_MEMORY_HOST_ONLY))
+	if (has(span->memory_ops, GMM_MEMORY_HOST_ONLY)) {
+		memset(words, 0, ceil_words(span->count) * sizeof(*words));
 		return 0;
+	}
 	pthread_mutex_lock(&owner->lock);
 	slot = span->slot < owner->slots_max ? owner->slots[span->slot] : NULL;
 	if (slot && slot->pending && span->count && span->gfn >= slot->info.gfn) {
