@@ -54,16 +54,17 @@ static int write_stretch(struct gmm_operation *operation, struct gmm_page_run *r
  */
 static int write_changed(struct gmm_operation *operation, struct gmm_page_run *run)
 {
+	const uint64_t there = GMM_PAGE_CHANGED | GMM_PAGE_RESIDENT;
 	struct gmm_repair_result result = { 0 };
 	int error = gmm_run_ask_readable(operation, run, GMM_PAGE_CHANGED, &result);
 	uint32_t i;
 
 	if (!error)
-		error = gmm_run_stretches(operation, run, GMM_PAGE_CHANGED, write_stretch);
+		error = gmm_run_stretches(operation, run, there, write_stretch);
 	if (!error)
 		error = gmm_run_take_back_lost(operation, run, GMM_PAGE_CHANGED, &result);
 	for (i = 0; i < run->count && !error; i++)
-		if (run->values[i] & GMM_PAGE_CHANGED)
+		if ((run->values[i] & there) == there)
 			run->values[i] = gmm_page_with_origin(run->values[i], GMM_ORIGIN_STORE) &
 					 ~GMM_PAGE_CHANGED;
 	return error;

@@ -90,7 +90,8 @@ static int fill(struct fault *fault)
 	error = slot->config.memory_ops->fill(slot->config.memory, page, 1, origin);
 	if (error)
 		return error;
-	*value = gmm_page_with_origin(GMM_PAGE_RESIDENT | gmm_page_pfn_bits(page), origin);
+	*value = gmm_page_with_origin(GMM_PAGE_RESIDENT | gmm_page_pfn_bits(page), origin) |
+		 (*value & GMM_PAGE_CHANGED);
 	gmm_fetch_add(&fault->guest->resident, (uint64_t)1);
 	gmm_count(fault->guest, faults_filled, 1);
 	if (origin == GMM_ORIGIN_STORE)
@@ -100,22 +101,14 @@ static int fill(struct fault *fault)
 
 /*
  * Whether the memory still has a claimed page; if not it is filled again right here: who faults may
- * be in a section, so that nothing may be waited for. What was written to it stays possible through
- * caches that are still valid, so it stays changed.
+ * be in a section, so that nothing may be waited for.
  */
 static int refill_lost(struct fault *fault)
 {
-	uint64_t *value = &fault->run.values[0];
-	uint64_t changed = *value & GMM_PAGE_CHANGED;
 	struct gmm_repair_result result = { 0 };
 	int error = gmm_run_take_back_lost(&fault->operation, &fault->run, 0, &result);
 
-	if (error || !(result.lost + result.repaired))
-		return error;
-	error = fill(fault);
-	if (!error)
-		*value |= changed;
-	return error;
+	return error || !(result.lost + result.repaired) ? error : fill(fault);
 }
 
 /*
@@ -400,7 +393,9 @@ static int fill_run(struct gmm_operation *operation, struct gmm_page_run *run, u
 		for (i = first; i < end && !error; i++) {
 			if (!resident)
 				run->values[i] = gmm_page_with_origin(
-					GMM_PAGE_RESIDENT | gmm_page_pfn_bits(page + i), origin);
+					GMM_PAGE_RESIDENT | gmm_page_pfn_bits(page + i) |
+						(run->values[i] & GMM_PAGE_CHANGED),
+					origin);
 			run->values[i] |= GMM_PAGE_YOUNG |
 					  (access & GMM_ACCESS_WRITE ? GMM_PAGE_CHANGED : 0);
 		}

@@ -82,7 +82,8 @@ int gmm_fault_try_populate(struct gmm_guest *guest, gmm_gfn_t gfn, uint64_t coun
 
 /*
  * Asks the memory which pages of a claimed run, of those that are resident and have all of `which`,
- * are gone (W9): they become absent, those that had changed are reported; `result` is added to.
+ * are gone (W9): they become absent, those that had changed are reported and still count as
+ * changed, because of caches that may be valid; `result` is added to.
  * Waits for nobody. -GMM_EIO.
  */
 int gmm_run_take_back_lost(struct gmm_operation *operation, struct gmm_page_run *run,

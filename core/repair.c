@@ -61,7 +61,10 @@ static void report_all(struct gmm_operation *operation, gmm_gfn_t gfn, uint64_t 
 	}
 }
 
-/* Resident pages of a run from `first` on; bit i of `gone` is about page first + i. */
+/*
+ * Resident pages of a run from `first` on; bit i of `gone` is about page first + i. A changed one stays
+ * changed: caches that are still valid may write to it as soon as it is there again.
+ */
 static void take_back(struct gmm_operation *operation, struct gmm_page_run *run, uint32_t first,
 		      uint64_t gone, struct gmm_repair_result *result)
 {
@@ -73,7 +76,7 @@ static void take_back(struct gmm_operation *operation, struct gmm_page_run *run,
 		if (!(gone >> (i - first) & 1))
 			continue;
 		if (run->values[i] & GMM_PAGE_CHANGED) {
-			run->values[i] = GMM_ORIGIN_ZERO;
+			run->values[i] = GMM_ORIGIN_ZERO | GMM_PAGE_CHANGED;
 			changed |= (uint64_t)1 << (i - first);
 			lost++;
 		} else {
@@ -121,6 +124,16 @@ int gmm_run_ask_readable(struct gmm_operation *operation, struct gmm_page_run *r
 	return gmm_run_take_back_lost(operation, run, which, result);
 }
 
+/* No cache is valid, so nobody has written to what is gone since. */
+static void forget_changes(struct gmm_page_run *run)
+{
+	uint32_t i;
+
+	for (i = 0; i < run->count; i++)
+		if (!(run->values[i] & GMM_PAGE_RESIDENT))
+			run->values[i] &= ~GMM_PAGE_CHANGED;
+}
+
 /* Faults go on: each page is owned while it is looked at. */
 static int64_t repair_slot(struct gmm_operation *operation, void *context)
 {
@@ -137,6 +150,7 @@ static int64_t repair_slot(struct gmm_operation *operation, void *context)
 	while (!error && gmm_slot_is_lazy(operation->slot) && gmm_run_claim(&walk, &run)) {
 		gmm_step(GMM_STEP_REPAIR_CLAIMED);
 		error = gmm_run_take_back_lost(operation, &run, 0, context);
+		forget_changes(&run);
 		gmm_run_release(operation, &run);
 	}
 	gmm_invalidate_end_flags(guest, GMM_RANGE_GFN, &range, 1, GMM_INVALIDATE_FAULTS_GO_ON);

@@ -34,7 +34,7 @@ struct gmm_repair_result {
  * away only later, because whoever takes it is still at it, is found by the next call or the next
  * access. `result` (may be NULL) is added to. -GMM_EINVAL: no pages; -GMM_ERANGE: beyond the address
  * space; -GMM_EIO: the memory cannot say; -GMM_EDEADLK. A change of this process: may sleep, waits
- * for sections, vCPUs and busy pages, so never on a thread that serves faults (W2).
+ * for sections, vCPUs, leases and busy pages, so never on a thread that serves faults (W2).
  */
 GMM_API int gmm_repair(struct gmm_guest *guest, gmm_gfn_t gfn, uint64_t count,
 		       struct gmm_repair_result *result);

@@ -160,6 +160,72 @@ static void a_write_to_a_clean_page_that_is_gone_loses_nothing(void)
 	model_fini(&model);
 }
 
+static void write_through(struct gmm_cache *cache, struct gmm_reader *reader, uint64_t word)
+{
+	uint64_t *pointer;
+
+	gmm_section_enter(reader);
+	pointer = gmm_cache_pointer(cache, 0, 8);
+	if (gmm_ok(pointer))
+		gmm_store_relaxed(pointer, word);
+	gmm_section_exit(reader);
+}
+
+/* Who finds the page gone, and cannot invalidate its caches. */
+static void read_it(struct model *model)
+{
+	uint64_t contents[MODEL_PAGE_BYTES / 8];
+
+	gmm_equal(gmm_page_read(model->guest, PAGE, contents), 0);
+	gmm_equal(contents[0], 0);
+}
+
+static void touch_it_without_memory(struct model *model)
+{
+	model->memory.fail_with = -GMM_ENOMEM;
+	model->memory.fail_at[MODEL_FILL] = model->memory.calls[MODEL_FILL] + 1;
+	gmm_equal(gmm_repair_touched(model->guest, address(PAGE)), -GMM_ENOMEM);
+}
+
+static void fault_without_memory(struct model *model)
+{
+	model->memory.fail_with = -GMM_ENOMEM;
+	model->memory.fail_at[MODEL_FILL] = model->memory.calls[MODEL_FILL] + 1;
+	gmm_equal(gmm_fault_serve(model->guest, PAGE, GMM_ACCESS_READ | GMM_FAULT_MISSING),
+		  -GMM_ENOMEM);
+}
+
+/* What a cache writes that stayed valid over the loss goes out with the page. */
+static void what_a_cache_writes_after_a_loss_is_kept(void)
+{
+	static void (*const finders[])(struct model * model) = { read_it, touch_it_without_memory,
+								 fault_without_memory };
+	struct gmm_reader *reader;
+	struct gmm_cache *cache;
+	struct model model;
+	uint32_t i;
+
+	for (i = 0; i < 3; i++) {
+		begin(&model, MODEL_OWNER);
+		gmm_must(!gmm_reader_register(model.guest, &reader));
+		gmm_must(!gmm_cache_create(model.guest, &cache));
+		gmm_must(!gmm_cache_activate(cache, PAGE * MODEL_PAGE_BYTES, 8,
+					     GMM_CACHE_HOST | GMM_CACHE_WRITE));
+		write_through(cache, reader, 7);
+		model_take_page(&model, PAGE);
+		finders[i](&model);
+		/* The device's next access finds the hole, waits, and goes on. */
+		gmm_equal(gmm_repair_touched(model.guest, address(PAGE)), 0);
+		write_through(cache, reader, 9);
+		gmm_equal(gmm_evict(model.guest, PAGE, 1, 0), 1);
+		expect_word(&model, PAGE, 9);
+		expect_counts(&model, 0, 1);
+		gmm_reader_unregister(reader);
+		gmm_equal(gmm_cache_destroy(cache), 0);
+		model_fini(&model);
+	}
+}
+
 static void what_is_read_of_a_page_that_is_gone_is_not_taken_for_its_contents(void)
 {
 	uint64_t contents[MODEL_PAGE_BYTES / 8];
@@ -337,6 +403,7 @@ const struct gmm_test_case gmm_test_cases[] = {
 	CASE(clean_pages_are_repaired_and_changed_ones_reported),
 	CASE(a_fault_on_a_page_that_is_gone_is_served),
 	CASE(a_write_to_a_clean_page_that_is_gone_loses_nothing),
+	CASE(what_a_cache_writes_after_a_loss_is_kept),
 	CASE(what_is_read_of_a_page_that_is_gone_is_not_taken_for_its_contents),
 	CASE(caches_of_the_range_are_not_valid_afterwards),
 	CASE(a_touched_page_is_made_resident_beside_its_section),
