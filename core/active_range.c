@@ -20,6 +20,8 @@ static bool counts(const struct gmm_active_range *active, enum gmm_change change
 		return active->slots;
 	case GMM_CHANGE_NO_SLOT:
 		return active->count > active->slots;
+	case GMM_CHANGE_HOLDING_SLOT:
+		return active->holding_slots;
 	case GMM_CHANGE_OWN:
 		return active->owner == gmm_thread_self();
 	case GMM_CHANGE_ANY:

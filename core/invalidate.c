@@ -242,14 +242,14 @@ static bool hold_ranges(struct gmm_guest *guest, enum gmm_range_kind kind,
 	return installing;
 }
 
-static void hold_faults(struct gmm_guest *guest, enum gmm_range_kind kind,
-			const struct gmm_range *ranges, uint32_t count, uint32_t flags)
+static void hold_faults_locked(struct gmm_guest *guest, enum gmm_range_kind kind,
+			       const struct gmm_range *ranges, uint32_t count, uint32_t flags)
+	GMM_REQUIRES(gmm_rank_invalidate)
 {
 	struct gmm_invalidation *invalidation = &guest->invalidation;
 	bool waits = !(flags & GMM_INVALIDATE_NONBLOCKING);
 	uint32_t i;
 
-	gmm_lock_invalidate(&invalidation->lock);
 	for (i = 0; i < count; i++) {
 		uint64_t start, last;
 
@@ -265,7 +265,14 @@ static void hold_faults(struct gmm_guest *guest, enum gmm_range_kind kind,
 		gmm_waitqueue_wait(&invalidation->ended, &invalidation->lock);
 		invalidation->drainers--;
 	}
-	gmm_unlock_invalidate(&invalidation->lock);
+}
+
+static void hold_faults(struct gmm_guest *guest, enum gmm_range_kind kind,
+			const struct gmm_range *ranges, uint32_t count, uint32_t flags)
+{
+	gmm_lock_invalidate(&guest->invalidation.lock);
+	hold_faults_locked(guest, kind, ranges, count, flags);
+	gmm_unlock_invalidate(&guest->invalidation.lock);
 }
 
 static void kick_users(struct begin_context *context, uint32_t flags)
@@ -334,6 +341,28 @@ static bool any_leased(struct gmm_guest *guest, enum gmm_range_kind kind,
 	return false;
 }
 
+/*
+ * A slot's change that holds faults waits for other changes of its frames (G5), and this one may be
+ * about to wait for a vCPU in such a fault: so it waits first, when it is nobody's yet.
+ */
+static void wait_slots_locked(struct gmm_guest *guest, const struct gmm_range *ranges,
+			      uint32_t count) GMM_REQUIRES(gmm_rank_invalidate)
+{
+	struct gmm_invalidation *invalidation = &guest->invalidation;
+	uint32_t i = 0;
+
+	while (i < count) {
+		if (!gmm_active_find(invalidation, GMM_RANGE_GFN, ranges[i].start,
+				     ranges[i].end - 1, GMM_CHANGE_HOLDING_SLOT)) {
+			i++;
+			continue;
+		}
+		gmm_count(guest, range_waits, 1);
+		gmm_waitqueue_wait(&invalidation->ended, &invalidation->lock);
+		i = 0;
+	}
+}
+
 /* Misuse, found before anything changes. */
 static int check_begin(struct gmm_guest *guest, const struct gmm_range *ranges, uint32_t count,
 		       uint32_t flags)
@@ -362,6 +391,8 @@ int gmm_invalidate_begin_flags(struct gmm_guest *guest, enum gmm_range_kind kind
 	if (error)
 		return error;
 	gmm_lock_invalidate(&invalidation->lock);
+	if (kind == GMM_RANGE_GFN && !(flags & (GMM_INVALIDATE_NONBLOCKING | GMM_INVALIDATE_SLOT)))
+		wait_slots_locked(guest, ranges, count);
 	if ((flags & GMM_INVALIDATE_NOT_LEASED) && any_leased(guest, kind, ranges, count)) {
 		gmm_unlock_invalidate(&invalidation->lock);
 		return -GMM_EAGAIN;
@@ -405,7 +436,9 @@ void gmm_invalidate_hold(struct gmm_guest *guest, const struct gmm_range *ranges
 {
 	uint32_t i;
 
-	hold_faults(guest, GMM_RANGE_GFN, ranges, count, GMM_INVALIDATE_SLOT);
+	gmm_invalidate_lock_alone(guest, ranges, count);
+	hold_faults_locked(guest, GMM_RANGE_GFN, ranges, count, GMM_INVALIDATE_SLOT);
+	gmm_unlock_invalidate(&guest->invalidation.lock);
 	for (i = 0; i < count; i++)
 		gmm_operation_drain(guest, ranges[i].start, ranges[i].end - 1, true);
 }

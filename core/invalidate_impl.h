@@ -65,7 +65,9 @@ int gmm_invalidate_begin_flags(struct gmm_guest *guest, enum gmm_range_kind kind
 			       struct gmm_invalidate_result *result);
 /*
  * The second phase of a slot's change, which began with FAULTS_GO_ON | SLOT: from here on faults
- * are held, and no operation is under way. Its end is without FAULTS_GO_ON.
+ * are held, and no operation is under way. Its end is without FAULTS_GO_ON. Before, it waits for
+ * changes of these frames by others: they may be waiting for a vCPU in a fault. Later ones wait
+ * before they begin, unless they may not.
  */
 void gmm_invalidate_hold(struct gmm_guest *guest, const struct gmm_range *ranges, uint32_t count);
 /* Back into the first phase: what was held is let go. */
@@ -87,10 +89,11 @@ void gmm_invalidate_end_flags(struct gmm_guest *guest, enum gmm_range_kind kind,
 /* Which changes a look-up is about. */
 enum gmm_change {
 	GMM_CHANGE_ANY,
-	GMM_CHANGE_HOLDING, /* those that hold faults */
-	GMM_CHANGE_SLOT,    /* those of a slot */
-	GMM_CHANGE_NO_SLOT, /* all others */
-	GMM_CHANGE_OWN,	    /* those of the calling thread, as far as that is known */
+	GMM_CHANGE_HOLDING,	 /* those that hold faults */
+	GMM_CHANGE_SLOT,	 /* those of a slot */
+	GMM_CHANGE_NO_SLOT,	 /* all others */
+	GMM_CHANGE_HOLDING_SLOT, /* those of a slot that hold faults */
+	GMM_CHANGE_OWN,		 /* those of the calling thread, as far as that is known */
 };
 
 /*

@@ -359,11 +359,12 @@ static int add_locked(struct gmm_guest *guest, struct gmm_slot *slot)
 		gmm_invalidate_lock_alone(guest, change.frames, change.count);
 		unlist_slot(guest, slot);
 		gmm_unlock_invalidate(&guest->invalidation.lock);
-		wake_vcpus(guest, config);
 	} else {
 		gmm_fetch_add(&guest->slots.count, 1u);
 	}
 	end_change(guest, &change, 0);
+	if (error)
+		wake_vcpus(guest, config);
 	return error;
 }
 
@@ -579,11 +580,11 @@ static int lengthen(struct gmm_guest *guest, struct gmm_slot *slot,
 	gmm_invalidate_unhold(guest, change.frames, change.count);
 	error = tell_owner(guest, &old, now);
 	hold_change(guest, &change);
-	if (error) {
+	if (error)
 		publish_config(guest, slot, &change, &old, log);
-		wake_vcpus(guest, now);
-	}
 	end_change(guest, &change, 0);
+	if (error)
+		wake_vcpus(guest, now);
 	return error;
 }
 

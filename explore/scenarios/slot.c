@@ -193,6 +193,50 @@ static void harvests(void *arg)
 	machine_check(answer >= 0 || answer == -GMM_ENOENT);
 }
 
+/* Pages 0 and 1 are slot 0, pages 2 and 3 are slot 1; a vCPU uses page 2 in guest mode. */
+static void two_slots_and_user(struct scene *scene)
+{
+	struct gmm_slot_config first = machine_slot(&scene->machine, 0, 0, 0, 2);
+	struct gmm_slot_config second = machine_slot(&scene->machine, 1, 2, 2, 2);
+
+	machine_must(gmm_slot_add(scene->machine.guest, &first));
+	machine_must(gmm_slot_add(scene->machine.guest, &second));
+	machine_must(gmm_cache_activate(scene->cache, 2 * SCENE_PAGE, 8, GMM_CACHE_GUEST));
+	machine_must(gmm_cache_vcpu_add(scene->cache, scene->vcpus[0]));
+}
+
+static void faults_in_guest_mode(void *arg)
+{
+	struct scene *scene = arg;
+
+	machine_must(gmm_vcpu_enter(scene->vcpus[0]));
+	machine_check(machine_guest_read(&scene->machine, 0) == machine_word(0));
+	gmm_vcpu_exit(scene->vcpus[0]);
+}
+
+static void starts_log_of_slot_0(void *arg)
+{
+	struct scene *scene = arg;
+
+	machine_must(gmm_slot_set_flags(scene->machine.guest, 0, GMM_SLOT_LOG_DIRTY));
+}
+
+static void changes_both_slots(void *arg)
+{
+	struct scene *scene = arg;
+	struct gmm_range range = { 0, MACHINE_PAGES };
+
+	machine_must(gmm_invalidate_begin(scene->machine.guest, GMM_RANGE_GFN, &range, 1, 0, NULL));
+	gmm_invalidate_end(scene->machine.guest, GMM_RANGE_GFN, &range, 1);
+}
+
+static void remove_both_slots(struct scene *scene)
+{
+	machine_must(gmm_cache_deactivate(scene->cache));
+	machine_must(gmm_slot_remove(scene->machine.guest, 0));
+	machine_must(gmm_slot_remove(scene->machine.guest, 1));
+}
+
 static void deactivate(struct scene *scene)
 {
 	machine_must(gmm_cache_deactivate(scene->cache));
@@ -241,6 +285,10 @@ SCENARIO(mark_remove, .traits = OWN | MACHINE_LOG, .prepare = add_slot,
 	 .threads = { marks_frame_0, removes }, .check = remove_slot)
 SCENARIO(harvest_remove, .traits = OWN | MACHINE_LOG, .prepare = add_slot,
 	 .threads = { harvests, removes }, .check = remove_slot)
+SCENARIO(flags_fault_change, .traits = OWN | MACHINE_LAZY | MACHINE_OWNER | MACHINE_VCPUS,
+	 .prepare = two_slots_and_user,
+	 .threads = { faults_in_guest_mode, starts_log_of_slot_0, changes_both_slots },
+	 .check = remove_both_slots)
 
 const struct explore_scenario explore_slot_scenarios[] = {
 	{ "slot-read-remove", "G2 W4", "a cache over a slot that is removed", read_remove, 3,
@@ -262,5 +310,8 @@ const struct explore_scenario explore_slot_scenarios[] = {
 	  true },
 	{ "slot-mark-remove", "P25", "marked dirty while it is removed", mark_remove, 3, true },
 	{ "slot-harvest-remove", "W6", "harvested while it is removed", harvest_remove, 3, false },
+	{ "slot-flags-fault-change", "W8 W9 G5",
+	  "a change of more than the slot waits for a vCPU in a fault of the slot",
+	  flags_fault_change, 1, false },
 	{ .name = NULL },
 };

@@ -46,8 +46,8 @@ struct gmm_invalidate_result {
  * installation a non-blocking begin finds under way undoes it right after). Readers are waited for
  * once, however many ranges there are. Allocates nothing and cannot fail but for
  * misuse: -GMM_EDEADLK in a section, or blocking while this thread has another change in progress;
- * -GMM_EINVAL for an empty range. Blocking may sleep (for vCPUs and leases); non-blocking spins for
- * readers only. `result` may be NULL.
+ * -GMM_EINVAL for an empty range. Blocking may sleep (for vCPUs, leases, and the end of a slot's
+ * change of these frames); non-blocking spins for readers only. `result` may be NULL.
  *
  * GMM_ACTIVE_RANGES - 1 of each kind are told apart; what comes on top is merged into one that
  * encloses it all: waiting then covers more than asked, never less, and whose change it is is not

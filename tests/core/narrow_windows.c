@@ -214,7 +214,8 @@ static void a_slot_changes_beside_a_merged_change_of_its_frames(void)
 		gmm_invalidate_end(model.guest, GMM_RANGE_GFN, &one, 1);
 	}
 	gmm_gate_init(&gate, 1);
-	gmm_test_hold_step(GMM_STEP_SLOT_PUBLISH, &gate);
+	/* Before it holds faults: for that it waits for the merged change. */
+	gmm_test_hold_step(GMM_STEP_SLOT_INVALID, &gate);
 	race_start(&removal, race_slot_remove);
 	gmm_gate_wait_held(&gate);
 	gmm_invalidate_end(model.guest, GMM_RANGE_GFN, &range, 1);
@@ -379,7 +380,7 @@ static void no_page_is_read_in_a_change_that_a_slot_waits_for(void)
 	model_init(&model, MODEL_LAZY | MODEL_OWNER);
 	gmm_equal(gmm_invalidate_begin(model.guest, GMM_RANGE_GFN, &range, 1, 0, NULL), 0);
 	gmm_gate_init(&gate, 1);
-	gmm_test_hold_step(GMM_STEP_SLOT_PUBLISH, &gate);
+	gmm_test_hold_step(GMM_STEP_SLOT_INVALID, &gate);
 	race_start(&removal, race_slot_move);
 	gmm_gate_wait_held(&gate);
 	gmm_gate_open(&gate);

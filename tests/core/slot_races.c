@@ -304,6 +304,135 @@ static void a_trim_passes_over_a_slot_that_changes(void)
 	finish(&bench);
 }
 
+static int add_slot(struct race *race)
+{
+	struct gmm_slot_config config = model_slot(race->model, 0, 10, 0, 4);
+
+	return gmm_slot_add(race->model->guest, &config);
+}
+
+static int lengthen_slot(struct race *race)
+{
+	return gmm_slot_resize(race->model->guest, 0, 4);
+}
+
+/* W2: a fault may be held for frames that are no slot's when the change has ended. */
+static void who_is_held_at_what_is_refused_is_woken(void)
+{
+	int (*const calls[])(struct race *) = { add_slot, lengthen_slot };
+	uint64_t wakes;
+	uint32_t i;
+
+	for (i = 0; i < 2; i++) {
+		struct gmm_slot_config config;
+		struct bench bench;
+
+		start(&bench, MODEL_LAZY | MODEL_OWNER | MODEL_NO_SLOT);
+		config = model_slot(&bench.model, 0, 10, 0, 2);
+		if (i)
+			gmm_equal(gmm_slot_add(bench.guest, &config), 0);
+		bench.model.slot_change_fails = -GMM_EIO;
+		hold_change(&bench, GMM_STEP_INVALIDATE_END, calls[i]);
+		gmm_equal(gmm_fault_serve(bench.guest, 13, GMM_ACCESS_READ), GMM_FAULT_HELD);
+		gmm_spin_lock(&bench.model.lock);
+		wakes = bench.model.wakes_at[3];
+		gmm_spin_unlock(&bench.model.lock);
+		gmm_equal(release_change(&bench), -GMM_EIO);
+		gmm_test_unhold_steps();
+		gmm_ok(bench.model.wakes_at[3] > wakes);
+		bench.model.slot_change_fails = 0;
+		finish(&bench);
+	}
+}
+
+static struct gmm_gate in_guest_mode;
+
+static int enter_and_fault(struct race *race)
+{
+	int error = gmm_vcpu_enter(race->model->vcpu);
+
+	if (error)
+		return error;
+	gmm_gate_pass(&in_guest_mode);
+	if (!model_guest_read(race->model, 0, &race->second))
+		error = -GMM_EIO;
+	gmm_vcpu_exit(race->model->vcpu);
+	return error;
+}
+
+static int start_log(struct race *race)
+{
+	return gmm_slot_set_flags(race->model->guest, 0, GMM_SLOT_LOG_DIRTY);
+}
+
+static int change_all_frames(struct race *race)
+{
+	struct gmm_range range = { 0, MODEL_PAGES };
+	int error = gmm_invalidate_begin(race->model->guest, GMM_RANGE_GFN, &range, 1, 0, NULL);
+
+	if (!error)
+		gmm_invalidate_end(race->model->guest, GMM_RANGE_GFN, &range, 1);
+	return error;
+}
+
+static void no_kick(void *opaque, uint32_t id)
+{
+}
+
+/* Slot 0 has frames 0 and 1, slot 1 frames 2 and 3, of which a vCPU uses one. */
+static void add_two_slots(struct bench *bench)
+{
+	struct gmm_slot_config config;
+	uint32_t i;
+
+	for (i = 0; i < 2; i++) {
+		config = model_slot(&bench->model, i, i * 2, i * 2, 2);
+		gmm_must(!gmm_slot_add(bench->guest, &config));
+	}
+	gmm_must(!gmm_vcpu_create(bench->guest, 0, no_kick, NULL, &bench->model.vcpu));
+	gmm_must(!gmm_cache_activate(bench->cache, 2 * PAGE, 8, GMM_CACHE_GUEST));
+	gmm_must(!gmm_cache_vcpu_add(bench->cache, bench->model.vcpu));
+}
+
+static void check_wide_change_beside_a_slot_at(enum gmm_step_point point)
+{
+	struct race vcpu = { 0 };
+	struct bench bench;
+
+	start(&bench, MODEL_LAZY | MODEL_OWNER | MODEL_NO_SLOT);
+	add_two_slots(&bench);
+	vcpu.model = &bench.model;
+	gmm_gate_init(&in_guest_mode, 1);
+	race_start(&vcpu, enter_and_fault);
+	gmm_gate_wait_held(&in_guest_mode);
+	hold_change(&bench, point, start_log);
+	race_start(&bench.other, change_all_frames);
+	race_give_way(&bench.other);
+	gmm_gate_open(&bench.gate);
+	race_give_way(&bench.change);
+	gmm_gate_open(&in_guest_mode);
+	gmm_equal(race_join(&vcpu), 0);
+	gmm_equal(vcpu.second, model_word(0));
+	gmm_equal(race_join(&bench.change), 0);
+	gmm_equal(race_join(&bench.other), 0);
+	gmm_test_unhold_steps();
+	gmm_equal(gmm_cache_vcpu_remove(bench.cache, bench.model.vcpu), 0);
+	gmm_equal(gmm_vcpu_destroy(bench.model.vcpu), 0);
+	gmm_equal(gmm_cache_deactivate(bench.cache), 0);
+	gmm_equal(gmm_slot_remove(bench.guest, 1), 0);
+	finish(&bench);
+}
+
+/*
+ * G5, W8: a change of more than a slot's frames waits for a vCPU that then faults in the slot. The
+ * slot's change waits for the other one, and so may not hold that fault meanwhile.
+ */
+static void a_slot_holds_no_fault_for_which_another_change_waits(void)
+{
+	check_wide_change_beside_a_slot_at(GMM_STEP_SLOT_INVALID);
+	check_wide_change_beside_a_slot_at(GMM_STEP_SLOT_PUBLISH);
+}
+
 /* G5: a slot does not go elsewhere while somebody changes its frames there. */
 static void a_slot_waits_for_changes_of_its_frames(void)
 {
@@ -363,6 +492,9 @@ const struct gmm_test_case gmm_test_cases[] = {
 	{ "populate_waits_for_a_slot_that_changes", populate_waits_for_a_slot_that_changes },
 	{ "a_trim_passes_over_a_slot_that_changes", a_trim_passes_over_a_slot_that_changes },
 	{ "a_slot_waits_for_changes_of_its_frames", a_slot_waits_for_changes_of_its_frames },
+	{ "who_is_held_at_what_is_refused_is_woken", who_is_held_at_what_is_refused_is_woken },
+	{ "a_slot_holds_no_fault_for_which_another_change_waits",
+	  a_slot_holds_no_fault_for_which_another_change_waits },
 	{ "two_guests_do_not_meet", two_guests_do_not_meet },
 	{ NULL, NULL },
 };

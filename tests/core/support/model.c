@@ -366,8 +366,11 @@ static int live_unprotect(void *owner, const struct gmm_span *span)
 static void live_wake(void *owner, const struct gmm_span *span)
 {
 	struct model *model = owner;
+	uint64_t i;
 
 	gmm_spin_lock(&model->lock);
+	for (i = span->page; i < span->page + span->count && i < MODEL_PAGES; i++)
+		model->wakes_at[i]++;
 	wake_locked(model);
 	gmm_spin_unlock(&model->lock);
 }

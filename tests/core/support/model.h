@@ -78,6 +78,7 @@ struct model {
 	struct gmm_spinlock lock;
 	struct gmm_waitqueue woken;
 	uint64_t wakes;
+	uint64_t wakes_at[MODEL_PAGES]; /* by the engine, of that page; under lock */
 	struct gmm_vcpu *vcpu; /* whose faults model_guest_read() and _write() make, or NULL */
 	bool accessible[MODEL_PAGES];
 	bool writable[MODEL_PAGES];
