@@ -323,6 +323,19 @@ static int protect_range(struct gmm_live_stage2 *live, gmm_hva_t hva, uint64_t b
 	return error;
 }
 
+/*
+ * munmap() takes the mapping out of the tree first, and its pages away after that, holding the lock
+ * of the process's mappings for reading: until then vCPUs still write through them. Whoever takes
+ * that lock for writing waits for the end of it; mapping a page does.
+ */
+static int wait_unmapped(void)
+{
+	size_t bytes = 1u << PAGE_SHIFT;
+	void *page = mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	return page == MAP_FAILED || munmap(page, bytes) ? -GMM_EIO : 0;
+}
+
 static int protect_pages(void *owner, const struct gmm_span *span)
 {
 	struct gmm_live_stage2 *live = owner;
@@ -336,13 +349,13 @@ static int protect_pages(void *owner, const struct gmm_span *span)
 	error = protect_range(live, span->hva, span_bytes(span));
 	if (error != -GMM_ENOENT)
 		return stage2_error(error);
-	/* Nobody writes what somebody else has unmapped (W9); the rest is protected. */
+	/* When it is gone nobody writes what somebody else has unmapped (W9); the rest is protected. */
 	for (done = 0; done < span_bytes(span); done += page_bytes) {
 		error = protect_range(live, span->hva + done, page_bytes);
 		if (error && error != -GMM_ENOENT)
 			return stage2_error(error);
 	}
-	return 0;
+	return wait_unmapped();
 }
 
 static int unprotect_pages(void *owner, const struct gmm_span *span)
