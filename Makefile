@@ -5,7 +5,7 @@
 #   make mutants put each known defect back into core: its scenario must find it
 #
 # Others: build (leaves build/gmm), install and uninstall (PREFIX, DESTDIR), deb, bench, check (all gates but
-# the tests), fuzz (each fuzz target for FUZZ_SECONDS, 60), test-deep (long tests), soak (random runs for SOAK_SECONDS, an hour), format, clean.
+# the tests), explore (every order of the scenarios' steps; docs/EXPLORE.md), explore-deep (for hours), mutants, fuzz (each fuzz target for FUZZ_SECONDS, 60), test-deep (long tests), soak (random runs for SOAK_SECONDS, an hour), format, clean.
 # Variables: ARGS for `gmm run`, TESTS to name tests, WERROR=false for compilers
 # newer than the ones the gates use. Meson and ninja do the work.
 BUILD ?= build
@@ -16,11 +16,12 @@ TESTS ?=
 PREFIX ?= /usr/local
 DESTDIR ?=
 SOAK_SECONDS ?= 3600
+EXPLORE_SECONDS ?= 120
 FUZZ_SECONDS ?= 60
 
 MESON_TEST = meson test -C $(TEST_BUILD) --no-rebuild --print-errorlogs
 
-.PHONY: all build install uninstall deb run test test-build test-deep mutants soak fuzz bench check format clean
+.PHONY: all build install uninstall deb run test test-build test-deep soak fuzz explore explore-deep mutants bench check format clean
 
 all: build
 
@@ -67,6 +68,14 @@ soak: test-build
 fuzz:
 	@scripts/install-packages build test
 	@scripts/fuzz --build $(BUILD)/fuzz --seconds $(FUZZ_SECONDS)
+
+explore:
+	@scripts/install-packages build test
+	@EXPLORE_VERBOSE=1 scripts/checks/explore
+
+explore-deep: test-build
+	@for program in gmm-explore gmm-explore-plain; do for kind in --deep '--deep --early-wakes 1' '--random 1' '--priorities 1'; do \
+		$(TEST_BUILD)/explore/$$program $$kind --jobs $$(nproc) --seconds $(EXPLORE_SECONDS) --output $(BUILD) || exit 1; done; done
 
 bench:
 	@scripts/install-packages build bench

@@ -3,6 +3,7 @@
 
 #include <gmm_port/alloc.h>
 #include <gmm_port/section.h>
+#include <gmm_port/thread.h>
 
 #define RANK_LIVE 190u
 #define REACH_FRAME 8u /* shift */
@@ -35,7 +36,8 @@ static int resolve(void *opaque, uint64_t page, uint32_t count, uint32_t access,
 
 	if (page + count > MACHINE_PAGES)
 		return -GMM_EFAULT;
-	if (machine->fail_resolve && !--machine->fail_resolve)
+	if ((machine->fail_resolve && !--machine->fail_resolve) ||
+	    gmm_sim_call_fails(0, GMM_SIM_SITE("resolve")))
 		return -GMM_ENOMEM;
 	for (i = 0; i < count; i++) {
 		machine_check(is_there(machine, page + i));
@@ -64,7 +66,8 @@ static int map(void *opaque, const gmm_pfn_t *pfns, uint32_t count, uint32_t acc
 	for (i = 0; i < count; i++)
 		if (pfns[i] != pfns[0] + i || pfns[i] >= MACHINE_FRAMES)
 			return -GMM_EXDEV;
-	if (machine->fail_map && !--machine->fail_map)
+	if ((machine->fail_map && !--machine->fail_map) ||
+	    gmm_sim_call_fails(1, GMM_SIM_SITE("map")))
 		return -GMM_ENOMEM;
 	for (i = 0; i < count; i++)
 		machine->mappings[pfns[i]]++;
@@ -115,6 +118,25 @@ static int write_out(void *opaque, uint64_t page, uint32_t count)
 	return 0;
 }
 
+/*
+ * Out of the vCPUs' reach: taken from the second stage, then out of each TLB, as an IPI does that is
+ * waited for. In between a vCPU may go on with what it keeps.
+ */
+static void take_from_reach(struct machine *machine, uint64_t page, uint32_t access)
+{
+	uint32_t thread;
+
+	if (access == REACH_ACCESS)
+		(void)gmm_exchange(&machine->reach[page], 0u);
+	else
+		gmm_fetch_and(&machine->reach[page], ~access);
+	if (!(machine->traits & MACHINE_TLB) || (machine->traits & MACHINE_TLB_UNFLUSHED))
+		return;
+	for (thread = 0; thread < MACHINE_TLBS; thread++)
+		if (gmm_load_relaxed(&machine->tlb[thread][page]))
+			(void)gmm_exchange(&machine->tlb[thread][page], 0u);
+}
+
 static int discard(void *opaque, uint64_t page, uint32_t count)
 {
 	struct machine *machine = opaque;
@@ -122,7 +144,7 @@ static int discard(void *opaque, uint64_t page, uint32_t count)
 
 	for (i = 0; i < count; i++) {
 		/* Out of the vCPUs' reach first, and complete. */
-		gmm_exchange(&machine->reach[page + i], 0u);
+		take_from_reach(machine, page + i, REACH_ACCESS);
 		machine->resident[page + i] = false;
 		gmm_store_relaxed(machine_contents(machine, (uint32_t)page + i), MACHINE_POISON);
 	}
@@ -239,7 +261,7 @@ static int live_unmap(void *opaque, const struct gmm_span *span)
 	uint64_t i;
 
 	for (i = 0; i < span->count; i++)
-		gmm_exchange(&machine->reach[span->page + i], 0u);
+		take_from_reach(machine, span->page + i, REACH_ACCESS);
 	return 0;
 }
 
@@ -249,7 +271,7 @@ static int live_protect(void *opaque, const struct gmm_span *span)
 	uint64_t i;
 
 	for (i = 0; i < span->count; i++)
-		gmm_fetch_and(&machine->reach[span->page + i], ~GMM_ACCESS_WRITE);
+		take_from_reach(machine, span->page + i, GMM_ACCESS_WRITE);
 	return 0;
 }
 
@@ -394,7 +416,7 @@ void machine_move_frame(struct machine *machine, uint32_t page)
 	uint64_t word;
 
 	/* Out of the vCPUs' reach, as the host's notifier leaves it. */
-	gmm_exchange(&machine->reach[page], 0u);
+	take_from_reach(machine, page, REACH_ACCESS);
 	word = gmm_exchange(machine_frame(machine, from), MACHINE_POISON);
 
 	gmm_store_relaxed(machine_frame(machine, to), word);
@@ -441,7 +463,7 @@ void machine_move_by_hva(struct machine *machine, uint32_t page)
  * One step of a vCPU: its translation is looked up and used at once, since who takes it away waits
  * until it is out of the vCPU's TLB.
  */
-static bool guest_step(struct machine *machine, uint32_t page, uint32_t access, uint64_t *word)
+static bool direct_step(struct machine *machine, uint32_t page, uint32_t access, uint64_t *word)
 {
 	uint32_t reach;
 
@@ -462,6 +484,47 @@ static bool guest_step(struct machine *machine, uint32_t page, uint32_t access, 
 	return true;
 }
 
+/* The processor looks into its TLB, and fills it where the second stage lets it. */
+static uint32_t tlb_look(struct machine *machine, uint32_t *entry, uint32_t page, uint32_t access)
+{
+	uint32_t found = gmm_load_relaxed(entry);
+
+	if ((found & access) == access)
+		return found;
+	gmm_sim_touch_two(&machine->reach[page], sizeof(machine->reach[page]), entry, true,
+			  GMM_SIM_SITE("guest's translation"));
+	*entry = machine->reach[page] & REACH_ACCESS ? machine->reach[page] : 0;
+	return *entry;
+}
+
+/* An access with what the TLB has: whoever flushes it waits until the access is done. */
+static bool tlb_step(struct machine *machine, uint32_t page, uint32_t access, uint64_t *word)
+{
+	uint32_t *entry = &machine->tlb[gmm_thread_self() - 1][page];
+	uint32_t found;
+	uint64_t *frame;
+
+	do {
+		found = tlb_look(machine, entry, page, access);
+		if ((found & access) != access)
+			return false;
+		frame = machine_frame(machine, found >> REACH_FRAME);
+		gmm_sim_touch_two(entry, sizeof(*entry), frame, access & GMM_ACCESS_WRITE,
+				  GMM_SIM_SITE("guest's access"));
+	} while (*entry != found);
+	if (access & GMM_ACCESS_WRITE)
+		*frame = *word;
+	else
+		*word = *frame;
+	return true;
+}
+
+static bool guest_step(struct machine *machine, uint32_t page, uint32_t access, uint64_t *word)
+{
+	return machine->traits & MACHINE_TLB ? tlb_step(machine, page, access, word) :
+					       direct_step(machine, page, access, word);
+}
+
 /* One access, or a fault of it. */
 static bool guest_access(struct machine *machine, uint32_t page, uint32_t access, uint64_t *word)
 {
@@ -477,7 +540,8 @@ static bool guest_access(struct machine *machine, uint32_t page, uint32_t access
 	if (guest_step(machine, page, access, word))
 		return true;
 	answer = gmm_fault_serve(machine->guest, page, access);
-	machine_check(answer == 0 || answer == GMM_FAULT_HELD);
+	machine_check(answer == 0 || answer == GMM_FAULT_HELD ||
+		      (answer == -GMM_ENOMEM && gmm_port_alloc_failed()));
 	if (answer == GMM_FAULT_HELD) {
 		gmm_spin_lock(&machine->lock);
 		while (machine->wakes == wakes)

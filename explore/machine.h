@@ -17,6 +17,7 @@
 #include <guestmm/slot.h>
 #include <guestmm/vcpu.h>
 
+#include <gmm_port/alloc.h>
 #include <gmm_port/wait.h>
 
 #include "sim.h"
@@ -25,6 +26,7 @@
 #define MACHINE_FRAMES (2 * MACHINE_PAGES)
 #define MACHINE_PAGE_BYTES 4096u
 #define MACHINE_HVA 0x7f0000000000ull
+#define MACHINE_TLBS 4u /* threads of a scenario, the first included */
 #define MACHINE_POISON 0xdeaddeaddeaddeadull
 
 #define MACHINE_LAZY 1u	   /* pages are absent at first */
@@ -34,6 +36,12 @@
 #define MACHINE_VCPUS 16u  /* two vCPU ids */
 #define MACHINE_LOSES 32u  /* somebody else takes pages away: machine_lose() */
 #define MACHINE_FENCES 64u /* readers' barriers are fences: the host has no membarrier */
+/*
+ * vCPUs keep translations, each thread its own, until the owner of the second stage flushes them.
+ * Without it a translation is looked up at each access.
+ */
+#define MACHINE_TLB 128u
+#define MACHINE_TLB_UNFLUSHED 256u /* a defect, for tests: nobody flushes */
 
 struct machine {
 	struct gmm_guest *guest;
@@ -51,6 +59,8 @@ struct machine {
 	int32_t mappings[MACHINE_FRAMES];
 	/* The live second stage. */
 	uint32_t reach[MACHINE_PAGES]; /* atomic: GMM_ACCESS_*, and the frame above REACH_FRAME */
+	/* By thread: what it may use without asking: GMM_ACCESS_* and the frame; 0: nothing. */
+	uint32_t tlb[MACHINE_TLBS][MACHINE_PAGES]; /* atomic */
 	struct gmm_spinlock lock;
 	struct gmm_waitqueue woken;
 	uint64_t wakes; /* under lock */
@@ -62,8 +72,21 @@ struct machine {
 		if (!(condition))                                                  \
 			gmm_sim_fail("%s:%d: %s", __func__, __LINE__, #condition); \
 	} while (0)
+/* The call's answer; it is made again where it failed on purpose: that has changed nothing. */
+#define machine_again(call)                                                        \
+	__extension__({                                                            \
+		int again_ = (call);                                               \
+                                                                                   \
+		again_ == -GMM_ENOMEM &&gmm_port_alloc_failed() ? (call) : again_; \
+	})
 /* What a scenario needs and what cannot fail there. */
-#define machine_must(call) machine_check(!(call))
+#define machine_must(call)                                                               \
+	do {                                                                             \
+		int must_ = machine_again(call);                                         \
+                                                                                         \
+		if (must_)                                                               \
+			gmm_sim_fail("%s:%d: %s: %d", __func__, __LINE__, #call, must_); \
+	} while (0)
 
 /* Page n holds machine_word(n), and machine_word(n) + 0x100 behind it; its frame is n until it is moved. */
 void machine_init(struct machine *machine, uint32_t traits);

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "jobs.h"
 #include "schedule.h"
 #include "search.h"
 
@@ -24,7 +25,10 @@ struct command {
 	bool list;
 	bool deep;
 	bool own_bound;
-	bool quiet;
+	bool sweep[EXPLORE_FAILURES]; /* each failure, one after the other */
+	uint32_t jobs;
+	char **names; /* of scenarios */
+	uint32_t count;
 	bool only_store_buffers;
 };
 
@@ -39,6 +43,9 @@ enum explore_option {
 	OPTION_SCHEDULES,
 	OPTION_SECONDS,
 	OPTION_FAIL_ALLOCATION,
+	OPTION_FAIL_RESOLVE,
+	OPTION_FAIL_MAP,
+	OPTION_JOBS,
 	OPTION_NO_SEEN,
 	OPTION_SLEEP_SETS,
 	OPTION_EARLY_WAKES,
@@ -57,6 +64,9 @@ static const struct option long_options[] = {
 	{ "schedules", required_argument, NULL, OPTION_SCHEDULES },
 	{ "seconds", required_argument, NULL, OPTION_SECONDS },
 	{ "fail-allocation", required_argument, NULL, OPTION_FAIL_ALLOCATION },
+	{ "fail-resolve", required_argument, NULL, OPTION_FAIL_RESOLVE },
+	{ "fail-map", required_argument, NULL, OPTION_FAIL_MAP },
+	{ "jobs", required_argument, NULL, OPTION_JOBS },
 	{ "no-seen", no_argument, NULL, OPTION_NO_SEEN },
 	{ "sleep-sets", no_argument, NULL, OPTION_SLEEP_SETS },
 	{ "early-wakes", required_argument, NULL, OPTION_EARLY_WAKES },
@@ -81,7 +91,10 @@ static void print_help(void)
 	       "  --priorities SEED    at random by priorities (PCT), without end\n"
 	       "  --schedules N        end after so many schedules of a scenario\n"
 	       "  --seconds N          end after so many seconds of a scenario\n"
-	       "  --fail-allocation N  the Nth allocation behind the checkpoint fails\n"
+	       "  --fail-allocation N|all  the Nth allocation behind the checkpoint fails; all: each N,\n"
+	       "                       until there are no more\n"
+	       "  --fail-resolve N|all, --fail-map N|all  so do operations of guest memory\n"
+	       "  --jobs N             scenarios at a time (1)\n"
 	       "  --deep               one preemption more for each scenario\n"
 	       "  --output DIR         where failing schedules are written (.)\n"
 	       "  --replay FILE        run one schedule from a file and print it\n"
@@ -107,6 +120,13 @@ static int read_number(const char *text, uint64_t *number)
 	if (errno || end == text || *end || *text == '-')
 		return wrong("this is no number", text);
 	return -1;
+}
+
+static int read_failure(struct command *command, uint32_t kind, const char *text)
+{
+	command->request.fail_at[kind] = 1;
+	command->sweep[kind] = !strcmp(text, "all");
+	return command->sweep[kind] ? -1 : read_number(text, &command->request.fail_at[kind]);
 }
 
 static int read_option(struct command *command, int option, const char *text)
@@ -145,7 +165,13 @@ static int read_option(struct command *command, int option, const char *text)
 	case OPTION_SECONDS:
 		return read_number(text, &request->seconds);
 	case OPTION_FAIL_ALLOCATION:
-		return read_number(text, &request->fail_alloc_at);
+	case OPTION_FAIL_RESOLVE:
+	case OPTION_FAIL_MAP:
+		return read_failure(command, (uint32_t)(option - OPTION_FAIL_ALLOCATION), text);
+	case OPTION_JOBS:
+		status = read_number(text, &number);
+		command->jobs = (uint32_t)number;
+		return status;
 	case OPTION_NO_SEEN:
 		request->no_seen = true;
 		return -1;
@@ -230,24 +256,60 @@ static uint32_t bound_of(const struct explore_scenario *scenario, bool store_buf
 		       scenario->preemptions;
 }
 
+static bool search_and_report(const struct command *command, struct explore_request *request,
+			      struct explore_findings *findings)
+{
+	explore_search(request, findings);
+	if (findings->failed) {
+		print_findings(request, findings);
+		report_failure(command, request, findings);
+	}
+	explore_findings_free(findings);
+	return !findings->failed;
+}
+
+/* Each failure of a kind in turn, until no schedule has so many. */
+static bool sweep(const struct command *command, struct explore_request *request, uint32_t kind)
+{
+	static const char *const names[] = { "allocation", "resolve", "map" };
+	struct explore_findings sum = { .complete = true }, findings;
+	uint64_t nth = 0;
+
+	do {
+		request->fail_at[kind] = ++nth;
+		if (!search_and_report(command, request, &findings))
+			return false;
+		sum.schedules += findings.schedules;
+		sum.left += findings.left;
+		sum.states += findings.states;
+		sum.seconds += findings.seconds;
+		sum.complete &= findings.complete;
+		sum.depth = findings.depth > sum.depth ? findings.depth : sum.depth;
+	} while (findings.fail_reached);
+	print_findings(request, &sum);
+	printf("  each of at most %llu failures of %s\n", (unsigned long long)nth - 1, names[kind]);
+	return true;
+}
+
 static bool explore_one(const struct command *command, const struct explore_scenario *scenario,
 			bool store_buffers)
 {
 	struct explore_request request = command->request;
 	struct explore_findings findings;
-	bool failed;
+	uint32_t kind;
 
 	request.scenario = scenario;
 	request.store_buffers = store_buffers;
 	if (!command->own_bound)
 		request.preemptions = bound_of(scenario, store_buffers) + command->deep;
-	explore_search(&request, &findings);
-	failed = findings.failed;
+	for (kind = 0; kind < EXPLORE_FAILURES; kind++)
+		if (command->sweep[kind])
+			return !explore_scenario_survives_failures(scenario) ||
+			       sweep(command, &request, kind);
+	if (!search_and_report(command, &request, &findings))
+		return false;
 	print_findings(&request, &findings);
-	if (failed)
-		report_failure(command, &request, &findings);
-	explore_findings_free(&findings);
-	return !failed;
+	return true;
 }
 
 static bool explore(const struct command *command, const struct explore_scenario *scenario)
@@ -261,17 +323,35 @@ static bool explore(const struct command *command, const struct explore_scenario
 	return good;
 }
 
-static int explore_all(const struct command *command)
+static const struct explore_scenario *scenario_at(uint32_t number)
 {
-	const struct explore_scenario *scenario;
-	uint32_t table, count = 0, bad = 0;
+	uint32_t table, i;
 
-	for (table = 0; explore_tables[table]; table++) {
-		for (scenario = explore_tables[table]; scenario->name; scenario++) {
-			count++;
-			bad += !explore(command, scenario);
-		}
-	}
+	for (table = 0; explore_tables[table]; table++)
+		for (i = 0; explore_tables[table][i].name; i++)
+			if (!number--)
+				return &explore_tables[table][i];
+	return NULL;
+}
+
+static int explore_number(void *opaque, uint32_t number)
+{
+	const struct command *command = opaque;
+
+	return !explore(command, command->count ? explore_scenario_find(command->names[number]) :
+						  scenario_at(number));
+}
+
+static int explore_all(struct command *command)
+{
+	uint32_t i, count = command->count, bad;
+
+	for (i = 0; i < command->count; i++)
+		if (!explore_scenario_find(command->names[i]))
+			return wrong("there is no scenario", command->names[i]);
+	while (!command->count && scenario_at(count))
+		count++;
+	bad = explore_jobs_run(command->jobs, count, explore_number, command);
 	printf("%u scenarios, %u fail\n", count, bad);
 	return bad ? EXIT_FOUND : EXIT_GOOD;
 }
@@ -298,21 +378,6 @@ static int replay(const struct command *command)
 	return failed ? EXIT_FOUND : EXIT_GOOD;
 }
 
-static int explore_named(const struct command *command, char **names, int count)
-{
-	const struct explore_scenario *scenario;
-	int i, status = EXIT_GOOD;
-
-	for (i = 0; i < count; i++) {
-		scenario = explore_scenario_find(names[i]);
-		if (!scenario)
-			return wrong("there is no scenario", names[i]);
-		if (!explore(command, scenario))
-			status = EXIT_FOUND;
-	}
-	return status;
-}
-
 int main(int argc, char **argv)
 {
 	struct command command = { .request.preemptions = PREEMPTIONS_DEFAULT,
@@ -336,7 +401,7 @@ int main(int argc, char **argv)
 	}
 	if (command.replay)
 		return replay(&command);
-	if (optind < argc)
-		return explore_named(&command, argv + optind, argc - optind);
+	command.names = argv + optind;
+	command.count = (uint32_t)(argc - optind);
 	return explore_all(&command);
 }

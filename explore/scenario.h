@@ -20,6 +20,11 @@ struct explore_scenario {
 
 /* The tables of scenarios/: each ends with a row without a name. */
 extern const struct explore_scenario *const explore_tables[];
+/* What a test expects to fail. */
+extern const struct explore_scenario explore_tlb_defects[];
+
+/* Whether it does again what fails on purpose, for want of memory; sweeps leave the others out. */
+bool explore_scenario_survives_failures(const struct explore_scenario *scenario);
 
 /* NULL when there is none of that name. */
 const struct explore_scenario *explore_scenario_find(const char *name);

@@ -73,9 +73,10 @@ int explore_schedule_write(const char *path, const struct explore_request *reque
 	if (!file)
 		return -1;
 	fprintf(file,
-		"%s\nscenario %s\nstore-buffers %d\nearly-wakes %u\nfail-allocation %llu\nchoices %u\n",
+		"%s\nscenario %s\nstore-buffers %d\nearly-wakes %u\nfail %llu %llu %llu\nchoices %u\n",
 		MAGIC, request->scenario->name, request->store_buffers, request->early_wakes,
-		(unsigned long long)request->fail_alloc_at, findings->choice_count);
+		(unsigned long long)request->fail_at[0], (unsigned long long)request->fail_at[1],
+		(unsigned long long)request->fail_at[2], findings->choice_count);
 	for (i = 0; i < findings->choice_count; i++)
 		fprintf(file, "%s%u%s", kind_of(findings->choices[i]),
 			findings->choices[i] % GMM_SIM_EXPLORED_THREADS, i % 32 == 31 ? "\n" : " ");
@@ -114,7 +115,7 @@ static bool read_choices(FILE *file, uint8_t *choices, uint32_t count)
 static int read_open(FILE *file, const char *path, struct explore_schedule *schedule)
 {
 	struct explore_request *request = &schedule->request;
-	unsigned long long fail_alloc_at;
+	unsigned long long fail_at[EXPLORE_FAILURES];
 	char line[64], name[64];
 	unsigned int count;
 	int store_buffers;
@@ -122,8 +123,9 @@ static int read_open(FILE *file, const char *path, struct explore_schedule *sche
 	if (!fgets(line, sizeof(line), file) || strcmp(line, MAGIC "\n") != 0)
 		return bad_file(path, "its first line");
 	if (fscanf(file,
-		   "scenario %63s store-buffers %d early-wakes %u fail-allocation %llu choices %u",
-		   name, &store_buffers, &request->early_wakes, &fail_alloc_at, &count) != 5 ||
+		   "scenario %63s store-buffers %d early-wakes %u fail %llu %llu %llu choices %u",
+		   name, &store_buffers, &request->early_wakes, &fail_at[0], &fail_at[1],
+		   &fail_at[2], &count) != 7 ||
 	    count > CHOICES_MOST)
 		return bad_file(path, "its head");
 	request->scenario = explore_scenario_find(name);
@@ -135,9 +137,10 @@ static int read_open(FILE *file, const char *path, struct explore_schedule *sche
 	request->mode = EXPLORE_REPLAY;
 	request->store_buffers = store_buffers;
 	request->races = EXPLORE_PLAIN;
-	request->fail_alloc_at = fail_alloc_at;
-	request->choices = schedule->choices;
 	request->choice_count = count;
+	for (count = 0; count < EXPLORE_FAILURES; count++)
+		request->fail_at[count] = fail_at[count];
+	request->choices = schedule->choices;
 	return 0;
 }
 

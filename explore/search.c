@@ -407,7 +407,9 @@ static bool begin(void *opaque, struct gmm_sim_config *config)
 		return false;
 	config->store_buffers = search->request->store_buffers;
 	config->early_wakes = search->request->early_wakes;
-	config->fail_alloc_at = search->request->fail_alloc_at;
+	config->fail_alloc_at = search->request->fail_at[EXPLORE_FAIL_ALLOCATION];
+	config->fail_call_at[0] = search->request->fail_at[EXPLORE_FAIL_RESOLVE];
+	config->fail_call_at[1] = search->request->fail_at[EXPLORE_FAIL_MAP];
 	config->races = search->request->races && !search->request->store_buffers;
 	search->depth = 0;
 	search->sleep = 0;
@@ -444,6 +446,7 @@ static void end(void *opaque, const struct gmm_sim_result *result)
 	search->findings->schedules++;
 	/* begin() counts every schedule as left. */
 	search->findings->left--;
+	search->findings->fail_reached |= result->alloc_failed;
 	if (result->failed)
 		keep_failure(search, result);
 }

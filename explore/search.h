@@ -20,6 +20,14 @@ enum explore_mode {
 	EXPLORE_REPLAY, /* one schedule, as `choices` says; behind them nobody is interrupted */
 };
 
+/* What can fail behind the checkpoint: allocations, and the machine's operations. */
+enum explore_failure {
+	EXPLORE_FAIL_ALLOCATION,
+	EXPLORE_FAIL_RESOLVE,
+	EXPLORE_FAIL_MAP,
+	EXPLORE_FAILURES,
+};
+
 struct explore_request {
 	const struct explore_scenario *scenario;
 	enum explore_mode mode;
@@ -29,10 +37,10 @@ struct explore_request {
 	bool sleep_sets;      /* unbounded, without delayed stores: these instead of states seen */
 	bool races;	      /* looked for; not with store_buffers */
 	uint32_t early_wakes; /* most waits of a schedule that end though nobody wakes */
-	uint64_t fail_alloc_at; /* 0: none */
-	uint64_t seed;		/* of random modes */
-	uint64_t schedules;	/* most; 0: no limit */
-	uint64_t seconds;	/* likewise */
+	uint64_t fail_at[EXPLORE_FAILURES]; /* the nth allocation, ...; 0: none */
+	uint64_t seed;			    /* of random modes */
+	uint64_t schedules;		    /* most; 0: no limit */
+	uint64_t seconds;		    /* likewise */
 
 	/* Replay. */
 	const uint8_t *choices; /* answers of gmm_sim_explorer.choose() */
@@ -51,7 +59,8 @@ struct explore_findings {
 	uint64_t steps;
 	uint32_t depth; /* most choices in a schedule */
 	double seconds;
-	bool complete; /* nothing is left to look at, within the bound */
+	bool fail_reached; /* in some schedule */
+	bool complete;	   /* nothing is left to look at, within the bound */
 
 	bool failed;
 	struct gmm_sim_result result; /* of the schedule that failed */

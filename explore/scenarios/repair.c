@@ -49,7 +49,7 @@ static void evicts(void *arg)
 {
 	struct scene *scene = arg;
 
-	machine_check(gmm_evict(scene->machine.guest, 0, 1, 0) >= 0);
+	machine_check(machine_again(gmm_evict(scene->machine.guest, 0, 1, 0)) >= 0);
 }
 
 static void repairs(void *arg)

@@ -19,6 +19,8 @@
 #include <gmm_port/types.h>
 #include <gmm_port/compiler.h>
 
+#define GMM_SIM_CALLS 2u /* kinds of gmm_sim_call_fails() */
+
 /* Zero in any member but the seed chooses the default. */
 struct gmm_sim_config {
 	uint64_t seed;
@@ -28,16 +30,17 @@ struct gmm_sim_config {
 	uint32_t priority_steps;   /* in the first so many steps; 1,000 */
 	bool store_buffers;	   /* delay stores as x86 does, see gmm_port/atomic.h */
 	uint64_t fail_alloc_at;	   /* the nth allocation fails, once */
-	bool races;		   /* exploring: look for data races */
-	uint32_t early_wakes;	   /* exploring: so many waits may end though nobody wakes */
-	FILE *trace;		   /* a line for each step */
+	uint64_t fail_call_at[GMM_SIM_CALLS]; /* exploring: the nth gmm_sim_call_fails() of a kind */
+	bool races;			      /* exploring: look for data races */
+	uint32_t early_wakes; /* exploring: so many waits may end though nobody wakes */
+	FILE *trace;	      /* a line for each step */
 };
 
 #define GMM_SIM_TEXT_SIZE 4096
 
 struct gmm_sim_result {
 	bool failed;
-	bool alloc_failed; /* fail_alloc_at was reached */
+	bool alloc_failed; /* fail_alloc_at or fail_call_at was reached */
 	uint64_t seed;
 	uint64_t steps;
 	uint64_t switches;
@@ -113,6 +116,8 @@ int gmm_sim_explore(const struct gmm_sim_config *config, const struct gmm_sim_ex
 		    void (*main_fn)(void *arg), void *arg, struct gmm_sim_result *result);
 /* Of the first thread; does nothing in gmm_sim_run(). */
 void gmm_sim_checkpoint(void);
+/* Whether this call of an operation of the caller's fails, as fail_call_at says: a yield point then. */
+bool gmm_sim_call_fails(uint32_t kind, const struct gmm_sim_site *site);
 /* The name of a thread of the run, and what an operation is called. */
 const char *gmm_sim_thread_name(uint32_t thread);
 const char *gmm_sim_op_name(enum gmm_sim_op op);

@@ -163,6 +163,7 @@ static void one_schedule(struct sim *sim, const struct gmm_sim_config *config)
 	sim->config = *config;
 	sim_config_complete(&sim->config);
 	sim->alloc_countdown = config->fail_alloc_at;
+	memcpy(sim->call_countdown, config->fail_call_at, sizeof(sim->call_countdown));
 	sim->early_wakes = config->early_wakes;
 	sim->races = config->races ? sim_races_reset() : NULL;
 	sim_run_until_end(sim);

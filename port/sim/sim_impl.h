@@ -79,6 +79,7 @@ struct sim {
 	uint64_t bytes_live;
 	uint64_t blocks_live;
 	uint64_t alloc_countdown;
+	uint64_t call_countdown[GMM_SIM_CALLS];
 	bool alloc_failed;
 	uint64_t writes; /* performed, of all threads */
 

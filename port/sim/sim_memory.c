@@ -70,6 +70,20 @@ static bool alloc_refused(struct sim *sim)
 	return true;
 }
 
+bool gmm_sim_call_fails(uint32_t kind, const struct gmm_sim_site *site)
+{
+	struct sim *sim = sim_required("gmm_sim_call_fails");
+	uint64_t *countdown = &sim->call_countdown[kind];
+
+	if (!*countdown)
+		return false;
+	sim_point(GMM_SIM_STEP, countdown, sizeof(*countdown), true, site);
+	if (!*countdown || --*countdown)
+		return false;
+	sim->alloc_failed = true;
+	return true;
+}
+
 void *gmm_sim_zalloc(size_t size, bool sleeps, const struct gmm_sim_site *site)
 {
 	struct sim *sim = sim_required("allocation");
