@@ -45,6 +45,10 @@ static int serve(void *opaque, gmm_hva_t hva, uint32_t access)
 		return let_go(run, hva);
 	result = gmm_fault_serve_at(run->guest, run->engine_rings && vcpu ? vcpu->vcpu : NULL, hva,
 				    access);
+	/* Out of the guest, where it stays until the ring has been emptied. */
+	if (run->engine_rings && vcpu && gmm_dirty_ring_full(vcpu->vcpu) &&
+	    gmm_vcpu_request(vcpu->vcpu, GMM_REQUEST_NONE, 0) > 0)
+		run_count(&run->ring_kicks, 1);
 	if (gmm_resident_pages(run->guest) > run->evictor.limit)
 		run_evictor_want(run);
 	return result;

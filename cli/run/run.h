@@ -157,6 +157,7 @@ struct run {
 	uint64_t began_at;		 /* ns; before the threads: where --report begins */
 	uint64_t started_at, stopped_at; /* ns; of the thread that watches */
 	uint64_t final_pages;		 /* compared at the end */
+	uint64_t ring_kicks; /* vCPUs that were in the guest when their rings were full; atomic */
 	uint64_t stop_kicks; /* vCPUs that were in the guest when they were asked to stop; likewise */
 };
 

@@ -67,7 +67,7 @@ for accel in process kvm; do
 		skip "$accel: asynchronous I/O into anonymous memory" "$(sed 's/^gmm run: //' "$scratch/err")"
 	else
 		good "$accel: asynchronous I/O into anonymous memory" --accel $accel --events io \
-			--memory-kind anonymous --duration 1
+			--memory-kind anonymous --duration 4
 		happened "$accel, anonymous" 1 io reads writes evicted harvested
 	fi
 	good "$accel: all of them, little memory resident" --accel $accel --events devices,areas,io \
