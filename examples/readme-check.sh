@@ -64,14 +64,14 @@ dead_links() {
 }
 report 'links_of_the_documents_lead_somewhere' "$(dead_links)"
 
-# Paths in code spans whose first part is a directory of this tree; DIR/NAME.c stands for any.
+# Paths in code spans whose first part is a directory of this tree; DIR/NAME.c and the like stand for any.
 dead_paths() {
 	local document path
 	for document in README.md docs/KVM-MAP.md docs/TESTING.md; do
 		# shellcheck disable=SC2016
 		grep -oE '`[a-zA-Z0-9_./-]+`' "$document" | tr -d '`' | sort -u | while IFS= read -r path; do
 			case $path in
-			build/* | *NAME* | *ROOM* | *WORLD* | /*) continue ;;
+			build/* | *NAME* | *ROOM* | *TARGET* | *WORLD* | /*) continue ;;
 			*/*) [ ! -d "${path%%/*}" ] || [ -e "$path" ] || echo "$document: $path is not there" ;;
 			esac
 		done
@@ -82,7 +82,7 @@ report 'paths_in_the_documents_exist' "$(dead_paths)"
 # A name counts as there when a file of the source has it as a whole word.
 unknown_names() {
 	local known
-	known=$(find core include port accel backing tests -name '*.[ch]' -print0 |
+	known=$(find core include port accel backing explore fuzz tests -name '*.[ch]' -print0 |
 		xargs -0 grep -ohE '\b(gmm|GMM)_[A-Za-z0-9_]+' | sort -u)
 	for document in README.md docs/KVM-MAP.md docs/TESTING.md; do
 		grep -oE '\b(gmm|GMM)_[A-Za-z0-9_]*[A-Za-z0-9]\b' "$document" | sort -u |
