@@ -41,4 +41,13 @@ void scene_play(const struct scene_plan *plan);
 /* A reader of the calling thread. */
 struct gmm_reader *scene_reader(struct scene *scene);
 
+/* The run() of a scenario that is a plan. */
+#define SCENARIO(function, ...)                                        \
+	static void function(void *arg)                                \
+	{                                                              \
+		static const struct scene_plan plan = { __VA_ARGS__ }; \
+                                                                       \
+		scene_play(&plan);                                     \
+	}
+
 #endif

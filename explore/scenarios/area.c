@@ -207,14 +207,6 @@ static void all_show_their_pages(struct scene *scene)
 	gmm_reader_unregister(reader);
 }
 
-#define SCENARIO(function, ...)                                        \
-	static void function(void *arg)                                \
-	{                                                              \
-		static const struct scene_plan plan = { __VA_ARGS__ }; \
-                                                                       \
-		scene_play(&plan);                                     \
-	}
-
 SCENARIO(slots_move, .traits = MACHINE_NO_SLOT, .prepare = add_two_slots,
 	 .threads = { reads_page_2, moves_pages_1_and_2 }, .check = remove_slots)
 SCENARIO(slot_goes, .traits = MACHINE_NO_SLOT, .prepare = add_two_slots,

@@ -310,14 +310,6 @@ static void refresh_finds_the_move(struct scene *scene)
 	gmm_reader_unregister(reader);
 }
 
-#define SCENARIO(function, ...)                                        \
-	static void function(void *arg)                                \
-	{                                                              \
-		static const struct scene_plan plan = { __VA_ARGS__ }; \
-                                                                       \
-		scene_play(&plan);                                     \
-	}
-
 SCENARIO(read_move, .prepare = activate_page_0, .threads = { reads, moves })
 SCENARIO(read_move_back, .prepare = activate_page_0, .threads = { reads, moves_twice })
 SCENARIO(two_readers_move, .prepare = activate_page_0, .threads = { reads, reads, moves })

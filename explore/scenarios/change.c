@@ -166,14 +166,6 @@ static void kicks_and_tells(void *arg)
 	gmm_store_release(&scene->vcpu_kicked[0], 1u);
 }
 
-#define SCENARIO(function, ...)                                        \
-	static void function(void *arg)                                \
-	{                                                              \
-		static const struct scene_plan plan = { __VA_ARGS__ }; \
-                                                                       \
-		scene_play(&plan);                                     \
-	}
-
 SCENARIO(crowded_moves, .prepare = begin_crowd, .threads = { reads, moves, moves_page_1 },
 	 .check = end_crowd)
 SCENARIO(crowded_move, .prepare = begin_crowd, .threads = { reads, moves }, .check = end_crowd)

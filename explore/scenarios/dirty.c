@@ -208,14 +208,6 @@ static void copy_is_77(struct scene *scene)
 	machine_check(scene->numbers[COPY] == 77);
 }
 
-#define SCENARIO(function, ...)                                        \
-	static void function(void *arg)                                \
-	{                                                              \
-		static const struct scene_plan plan = { __VA_ARGS__ }; \
-                                                                       \
-		scene_play(&plan);                                     \
-	}
-
 SCENARIO(guest_write_harvest, .traits = LOGGED, .prepare = clean_page_0,
 	 .threads = { guest_writes, harvests }, .check = copy_is_77)
 SCENARIO(guest_write_harvest_dirty, .traits = LOGGED, .prepare = writable_page_0,

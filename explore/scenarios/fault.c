@@ -158,14 +158,6 @@ static void is_77_or_zero(struct scene *scene)
 	machine_check(found[0] == 77 || found[0] == 0);
 }
 
-#define SCENARIO(function, ...)                                        \
-	static void function(void *arg)                                \
-	{                                                              \
-		static const struct scene_plan plan = { __VA_ARGS__ }; \
-                                                                       \
-		scene_play(&plan);                                     \
-	}
-
 SCENARIO(two_faults, .traits = LAZY, .threads = { guest_reads, guest_reads }, .check = is_untouched)
 SCENARIO(read_and_write_fault, .traits = LAZY, .threads = { guest_reads_or_77, guest_writes },
 	 .check = is_77)

@@ -140,14 +140,6 @@ static void harvest_has_77(struct scene *scene)
 	machine_check(scene->numbers[2] == 77);
 }
 
-#define SCENARIO(function, ...)                                        \
-	static void function(void *arg)                                \
-	{                                                              \
-		static const struct scene_plan plan = { __VA_ARGS__ }; \
-                                                                       \
-		scene_play(&plan);                                     \
-	}
-
 SCENARIO(io_move, .prepare = activate_page_0, .threads = { does_io, moves }, .check = page_0_is_77)
 SCENARIO(completion_move, .prepare = lease_page_0, .threads = { completes_io, moves },
 	 .check = page_0_is_77)

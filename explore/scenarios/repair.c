@@ -82,14 +82,6 @@ static void is_kept_or_zero(struct scene *scene)
 	machine_check(word == 55 || !scene->numbers[REPAIRED]);
 }
 
-#define SCENARIO(function, ...)                                        \
-	static void function(void *arg)                                \
-	{                                                              \
-		static const struct scene_plan plan = { __VA_ARGS__ }; \
-                                                                       \
-		scene_play(&plan);                                     \
-	}
-
 SCENARIO(read_repair, .traits = LOSES, .prepare = read_page_0,
 	 .threads = { guest_reads, loses_and_repairs }, .check = comes_again)
 SCENARIO(changed_repair, .traits = LOSES, .prepare = written_page_0,

@@ -46,14 +46,6 @@ static void moves_by_hva(void *arg)
 	machine_move_by_hva(&scene->machine, 0);
 }
 
-#define SCENARIO(function, ...)                                        \
-	static void function(void *arg)                                \
-	{                                                              \
-		static const struct scene_plan plan = { __VA_ARGS__ }; \
-                                                                       \
-		scene_play(&plan);                                     \
-	}
-
 SCENARIO(fault_move, .threads = { faults, moves })
 SCENARIO(fault_move_by_hva, .threads = { faults, moves_by_hva })
 SCENARIO(fault_again_move, .prepare = mapped_page_0, .threads = { faults, moves })

@@ -110,14 +110,6 @@ static void three_are_seen(struct scene *scene)
 	seen(scene, 7);
 }
 
-#define SCENARIO(function, ...)                                        \
-	static void function(void *arg)                                \
-	{                                                              \
-		static const struct scene_plan plan = { __VA_ARGS__ }; \
-                                                                       \
-		scene_play(&plan);                                     \
-	}
-
 #define RINGS (MACHINE_VCPUS | MACHINE_LOG)
 
 SCENARIO(push_reset, .traits = RINGS, .prepare = make_ring,

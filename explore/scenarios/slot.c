@@ -253,14 +253,6 @@ static void remove_slot(struct scene *scene)
 
 #define OWN MACHINE_NO_SLOT
 
-#define SCENARIO(function, ...)                                        \
-	static void function(void *arg)                                \
-	{                                                              \
-		static const struct scene_plan plan = { __VA_ARGS__ }; \
-                                                                       \
-		scene_play(&plan);                                     \
-	}
-
 SCENARIO(read_remove, .traits = OWN, .prepare = add_and_activate,
 	 .threads = { reads_frame_0, removes }, .check = deactivate)
 SCENARIO(read_remove_add, .traits = OWN, .prepare = add_and_activate,

@@ -146,14 +146,6 @@ static void nothing_was_asked(struct scene *scene)
 	machine_check(scene->numbers[SERVED] == 0);
 }
 
-#define SCENARIO(function, ...)                                        \
-	static void function(void *arg)                                \
-	{                                                              \
-		static const struct scene_plan plan = { __VA_ARGS__ }; \
-                                                                       \
-		scene_play(&plan);                                     \
-	}
-
 SCENARIO(run_move, .traits = MACHINE_VCPUS, .prepare = guest_uses_page_0,
 	 .threads = { vcpu_0_runs, moves }, .check = nothing_was_asked)
 SCENARIO(run_twice_move, .traits = MACHINE_VCPUS, .prepare = guest_uses_page_0,

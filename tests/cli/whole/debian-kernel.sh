@@ -16,7 +16,7 @@ source "$GMM_SOURCE/scripts/lib/debian-kernel"
 release=6.1
 tries=3
 # A console that has been silent for so long is that of a hang. The longest run takes 90; the boot, of which nothing
-# is seen, takes 10 on a free processor, and 80 were seen on one that twelve programs had.
+# is seen, takes 10 on a free processor, and several times that on a busy one.
 silent_seconds=110
 # All boots together end before the test's time does.
 deadline=$((SECONDS + 220))
