@@ -18,11 +18,18 @@
 #define PAGE_BYTES 4096u
 #define BATCH 16
 #define THREADS_MAX 16u
+/* Reads in a row that gave as many faults as they could, with some that could not be served. */
+#define FULL_READS 4u
+#define PARKED_NS_MIN 50000
+#define PARKED_NS_MAX 2000000
 
 struct service_thread {
 	struct gmm_fault_service *service;
 	int epoll; /* its own, so that an event wakes each thread */
 	pthread_t thread;
+	/* Of the thread alone. */
+	uint32_t full_reads;
+	long parked_ns;
 };
 
 struct gmm_fault_service {
@@ -89,7 +96,8 @@ static struct gmm_pacing_host pacing_host(struct gmm_fault_service *service)
 	};
 }
 
-static void serve_fault(struct gmm_fault_service *service, const struct gmm_userfault_event *event,
+/* Returns whether the fault was held. */
+static bool serve_fault(struct gmm_fault_service *service, const struct gmm_userfault_event *event,
 			uint64_t read_at)
 {
 	const struct gmm_fault_service_config *config = &service->config;
@@ -105,7 +113,7 @@ static void serve_fault(struct gmm_fault_service *service, const struct gmm_user
 		int touched = gmm_repair_service_touched(config->repair, event->start);
 
 		if (touched >= 0)
-			return;
+			return false;
 		if (touched != -GMM_ENOENT)
 			result = touched;
 	}
@@ -113,7 +121,7 @@ static void serve_fault(struct gmm_fault_service *service, const struct gmm_user
 		/* In no slot any more: it finds what there is now. */
 		count(service, &service->statistics.unknown);
 		gmm_userfault_wake(config->userfault, event->start, PAGE_BYTES);
-		return;
+		return false;
 	}
 	if (result == 0) {
 		count(service, &service->statistics.kind[kind].served);
@@ -129,24 +137,89 @@ static void serve_fault(struct gmm_fault_service *service, const struct gmm_user
 			config->failed(config->opaque, event->start, event->access, result);
 	}
 	gmm_latency_add(&service->statistics.kind[kind].latency, now_ns() - read_at);
+	return result == GMM_FAULT_HELD || result == -GMM_EAGAIN;
 }
 
-static void handle_events(struct gmm_fault_service *service,
-			  const struct gmm_userfault_event *events, int number, uint64_t read_at)
+static bool is_fault(const struct gmm_userfault_event *event)
 {
+	return event->kind <= GMM_USERFAULT_EVENT_WP;
+}
+
+static void tell_foreign(struct gmm_fault_service *service, const struct gmm_userfault_event *event)
+{
+	count(service, &service->statistics.foreign);
+	if (service->config.repair)
+		gmm_repair_service_event(service->config.repair, event);
+	if (service->config.foreign)
+		service->config.foreign(service->config.opaque, event);
+}
+
+/* Returns how many of the faults among them were held. */
+static uint32_t handle_events(struct gmm_fault_service *service,
+			      const struct gmm_userfault_event *events, int number,
+			      uint64_t read_at)
+{
+	uint32_t held = 0;
 	int i;
 
 	count(service, &service->statistics.batches);
 	for (i = 0; i < number; i++) {
-		if (events[i].kind <= GMM_USERFAULT_EVENT_WP) {
-			serve_fault(service, &events[i], read_at);
-			continue;
+		if (is_fault(&events[i]))
+			held += serve_fault(service, &events[i], read_at);
+		else
+			tell_foreign(service, &events[i]);
+	}
+	return held;
+}
+
+/*
+ * The kernel tells faults first, and changes of mappings only when no fault is left; while a change
+ * waits to be told, no page can be mapped, and each fault comes back. Enough threads that fault keep
+ * that up for ever. So here faults are read and left alone, until everything was told; then they
+ * come again.
+ */
+static void read_what_waits_behind_faults(struct service_thread *self)
+{
+	struct gmm_fault_service *service = self->service;
+	struct gmm_userfault *userfault = service->config.userfault;
+	gmm_hva_t first = ~(gmm_hva_t)0, end = 0;
+	struct gmm_userfault_event events[BATCH];
+	struct timespec pause;
+	int number, i;
+
+	do {
+		number = gmm_userfault_read(userfault, events, BATCH);
+		for (i = 0; i < number; i++) {
+			if (!is_fault(&events[i])) {
+				tell_foreign(service, &events[i]);
+				continue;
+			}
+			if (events[i].start < first)
+				first = events[i].start;
+			if (events[i].start + PAGE_BYTES > end)
+				end = events[i].start + PAGE_BYTES;
 		}
-		count(service, &service->statistics.foreign);
-		if (service->config.repair)
-			gmm_repair_service_event(service->config.repair, &events[i]);
-		if (service->config.foreign)
-			service->config.foreign(service->config.opaque, &events[i]);
+	} while (number == BATCH);
+	/* Whoever changes the mapping knows that it was told when it has had a processor. */
+	self->parked_ns = self->parked_ns ? 2 * self->parked_ns : PARKED_NS_MIN;
+	if (self->parked_ns > PARKED_NS_MAX)
+		self->parked_ns = PARKED_NS_MAX;
+	pause = (struct timespec){ .tv_nsec = self->parked_ns };
+	nanosleep(&pause, NULL);
+	if (end)
+		gmm_userfault_wake(userfault, first, end - first);
+	count(service, &service->statistics.parked);
+}
+
+/* After a read of `number`, of which so many faults were held. */
+static void look_behind_faults(struct service_thread *self, int number, uint32_t held)
+{
+	if (number < BATCH || !held) {
+		self->full_reads = 0;
+		self->parked_ns = 0;
+	} else if (++self->full_reads == FULL_READS) {
+		read_what_waits_behind_faults(self);
+		self->full_reads = 0;
 	}
 }
 
@@ -164,7 +237,7 @@ static void wait_for_events(struct gmm_fault_service *service, int epoll)
 
 static void *service_thread(void *opaque)
 {
-	const struct service_thread *self = opaque;
+	struct service_thread *self = opaque;
 	struct gmm_fault_service *service = self->service;
 	struct gmm_userfault_event events[BATCH];
 	struct gmm_pacing_host host = pacing_host(service);
@@ -180,7 +253,8 @@ static void *service_thread(void *opaque)
 		if (number > 0) {
 			if (gmm_pacing_events(&pacing, now))
 				count(service, &service->statistics.spins);
-			handle_events(service, events, number, now);
+			look_behind_faults(self, number,
+					   handle_events(service, events, number, now));
 			if (service->config.wait == GMM_FAULT_SERVICE_ADAPTIVE)
 				now = now_ns();
 			gmm_pacing_served(&pacing, now);
@@ -284,6 +358,7 @@ void gmm_fault_service_read_statistics(const struct gmm_fault_service *service,
 	}
 	statistics->unknown = __atomic_load_n(&from->unknown, __ATOMIC_RELAXED);
 	statistics->foreign = __atomic_load_n(&from->foreign, __ATOMIC_RELAXED);
+	statistics->parked = __atomic_load_n(&from->parked, __ATOMIC_RELAXED);
 	statistics->batches = __atomic_load_n(&from->batches, __ATOMIC_RELAXED);
 	statistics->sleeps = __atomic_load_n(&from->sleeps, __ATOMIC_RELAXED);
 	statistics->spins = __atomic_load_n(&from->spins, __ATOMIC_RELAXED);

@@ -2,18 +2,20 @@
 #include "live_stage2_impl.h"
 
 #include <errno.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <time.h>
 
 #include <guestmm/linux/userfault.h>
 #include <guestmm/memory.h>
 #include <guestmm/slot.h>
 
 #define PAGE_SHIFT 12
-/* Then nobody reads the events. */
-#define PROTECT_TURNS 1000000u
+/* Between two tries while somebody else's change of a mapping is being told, and then it is given up. */
+#define TELLING_NS_MIN 20000
+#define TELLING_NS_MAX 1000000
+#define TELLING_NS_IN_ALL 60000000000ll
 
 static bool is_lazy(const struct gmm_memory_ops *ops)
 {
@@ -311,15 +313,24 @@ static void wake_pages(void *owner, const struct gmm_span *span)
 		gmm_userfault_wake(live->userfault, span->hva, span_bytes(span));
 }
 
+/*
+ * While somebody else's change of a mapping is being told, nothing can be protected. That ends when
+ * the event is read, which on a busy machine takes as long as its reader waits for a processor: so
+ * this thread sleeps in between. It gives up only because there may be nobody who reads.
+ */
 static int protect_range(struct gmm_live_stage2 *live, gmm_hva_t hva, uint64_t bytes)
 {
-	uint32_t turns = 0;
+	struct timespec pause = { .tv_nsec = TELLING_NS_MIN };
+	int64_t slept = 0;
 	int error;
 
-	/* Somebody else's change of a mapping is being told: whoever reads events ends that soon. */
 	while ((error = gmm_userfault_protect(live->userfault, hva, bytes)) == -GMM_EAGAIN &&
-	       ++turns < PROTECT_TURNS)
-		sched_yield();
+	       slept < TELLING_NS_IN_ALL) {
+		nanosleep(&pause, NULL);
+		slept += pause.tv_nsec;
+		if (pause.tv_nsec < TELLING_NS_MAX)
+			pause.tv_nsec *= 2;
+	}
 	return error;
 }
 

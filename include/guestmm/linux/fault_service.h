@@ -84,6 +84,7 @@ struct gmm_fault_service_statistics {
 	} kind[GMM_FAULT_SERVICE_KINDS];
 	uint64_t unknown; /* faults outside every slot: it was being removed */
 	uint64_t foreign; /* events of freed, unmapped or moved memory */
+	uint64_t parked;  /* times that faults were left alone until those events had been read */
 	uint64_t batches; /* reads that gave events */
 	uint64_t sleeps;  /* times a thread went to sleep for lack of events */
 	uint64_t spins;	  /* times one waited by spinning, and it was worth it */

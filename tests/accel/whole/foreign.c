@@ -5,12 +5,15 @@
  */
 #define _GNU_SOURCE
 #include <fcntl.h>
+#include <pthread.h>
 #include <sched.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -435,6 +438,75 @@ static void test_own_aging_is_nobody_elses_change(void **state)
 	teardown(&world);
 }
 
+struct stranger {
+	struct world *world;
+	pthread_t thread;
+	pid_t id;     /* atomic; 0: not yet known */
+	int64_t done; /* atomic; 0: not yet */
+};
+
+static void *drop_pages(void *context)
+{
+	struct stranger *stranger = context;
+
+	assert_int_equal(madvise((void *)at(stranger->world, 8), 8 * PAGE, MADV_DONTNEED), 0);
+	return NULL;
+}
+
+static void *evict_pages(void *context)
+{
+	struct stranger *stranger = context;
+
+	__atomic_store_n(&stranger->id, gettid(), __ATOMIC_RELEASE);
+	__atomic_store_n(&stranger->done, gmm_evict(stranger->world->guest, 0, 8, 0),
+			 __ATOMIC_RELEASE);
+	return NULL;
+}
+
+/* Whether the kernel's state of a thread is this one. */
+static bool is_in_state(pid_t id, char wanted)
+{
+	char path[64], state = 0;
+	FILE *file;
+
+	snprintf(path, sizeof(path), "/proc/self/task/%d/stat", id);
+	file = fopen(path, "r");
+	if (!file)
+		return false;
+	if (fscanf(file, "%*d (%*[^)]) %c", &state) != 1)
+		state = 0;
+	fclose(file);
+	return state == wanted;
+}
+
+/* Events are read late on a busy machine: here when whoever waits for that has gone to sleep. */
+static void test_protecting_waits_for_whoever_reads_events(void **state)
+{
+	struct stranger drops = { 0 }, evicts = { 0 };
+	struct world world;
+
+	setup(&world, GMM_MEMORY_KIND_MEMFD);
+	use(&world, 0);
+	gmm_fault_service_stop(world.faults);
+	gmm_repair_service_stop(world.repair);
+	drops.world = evicts.world = &world;
+	assert_int_equal(pthread_create(&drops.thread, NULL, drop_pages, &drops), 0);
+	while (gmm_userfault_protect(world.userfault, (uintptr_t)at(&world, PAGES - 1), PAGE) !=
+	       -GMM_EAGAIN)
+		sched_yield();
+	assert_int_equal(pthread_create(&evicts.thread, NULL, evict_pages, &evicts), 0);
+	while (!__atomic_load_n(&evicts.done, __ATOMIC_ACQUIRE) &&
+	       !is_in_state(__atomic_load_n(&evicts.id, __ATOMIC_ACQUIRE), 'S'))
+		sched_yield();
+	assert_int_equal(__atomic_load_n(&evicts.done, __ATOMIC_ACQUIRE), 0);
+	start_services(&world);
+	pthread_join(drops.thread, NULL);
+	pthread_join(evicts.thread, NULL);
+	assert_int_equal(evicts.done, 8);
+	assert_int_equal(*at(&world, 1), 101);
+	teardown(&world);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -447,6 +519,7 @@ int main(void)
 		cmocka_unit_test(test_a_strangers_mapping_stays),
 		cmocka_unit_test(test_private_memory_loses_what_is_freed),
 		cmocka_unit_test(test_own_aging_is_nobody_elses_change),
+		cmocka_unit_test(test_protecting_waits_for_whoever_reads_events),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
