@@ -24,6 +24,7 @@ void gmm_pacing_init(struct gmm_pacing *pacing, const struct gmm_fault_service_c
 		.pause_ns = PAUSE_NS_MIN,
 		.ask_ns = ASK_NS_BUSY,
 	};
+	gmm_pacing_trial_init(&pacing->trial);
 }
 
 static int64_t preemptions(const struct gmm_pacing *pacing)
@@ -66,10 +67,11 @@ static bool processor_is_free(struct gmm_pacing *pacing, uint64_t now)
 	return pacing->free_seen >= FREE_SEEN_ENOUGH;
 }
 
-bool gmm_pacing_events(struct gmm_pacing *pacing, uint64_t now)
+bool gmm_pacing_events(struct gmm_pacing *pacing, uint64_t now, uint32_t events)
 {
 	bool worth = pacing->spinning;
 
+	gmm_pacing_trial_events(&pacing->trial, now, events);
 	if (worth && pacing->wait == GMM_FAULT_SERVICE_ADAPTIVE) {
 		pacing->useless = 0;
 		if (preemptions(pacing) != pacing->preempted)
@@ -93,8 +95,11 @@ bool gmm_pacing_spin(struct gmm_pacing *pacing, uint64_t now)
 		return pacing->spinning;
 	}
 	if (!pacing->spinning) {
-		if (!pacing->last_event || now < pacing->not_before ||
-		    !processor_is_free(pacing, now)) {
+		bool may = now >= pacing->not_before && processor_is_free(pacing, now);
+
+		if (!may)
+			gmm_pacing_trial_break(&pacing->trial);
+		if (!pacing->last_event || !may || gmm_pacing_trial_sleeps(&pacing->trial)) {
 			pacing->last_event = 0;
 			return false;
 		}

@@ -10,11 +10,14 @@
  * - Nobody took the processor from this thread while it looked. That shows contention for one
  *   processor of many, where vCPUs and service are bound to the same.
  * - Of the last spins one was not in vain.
+ * - Events do not come faster when it sleeps (pacing_trial.h).
  */
 #ifndef GMM_ACCEL_FAULT_PACING_H
 #define GMM_ACCEL_FAULT_PACING_H
 
 #include <guestmm/linux/fault_service.h>
+
+#include "pacing_trial.h"
 
 /* What the host says; for tests replaceable. */
 struct gmm_pacing_host {
@@ -43,12 +46,13 @@ struct gmm_pacing {
 	uint32_t useless;   /* spins in a row that ended without an event */
 	bool spinning;	    /* since last_event */
 	int64_t preempted;  /* when the spin began */
+	struct gmm_pacing_trial trial;
 };
 
 void gmm_pacing_init(struct gmm_pacing *pacing, const struct gmm_fault_service_config *config,
 		     const struct gmm_pacing_host *host);
-/* Events came. Returns whether spinning for them was worth it. */
-bool gmm_pacing_events(struct gmm_pacing *pacing, uint64_t now);
+/* So many events came. Returns whether spinning for them was worth it. */
+bool gmm_pacing_events(struct gmm_pacing *pacing, uint64_t now, uint32_t events);
 /* They are served: the next spin starts from here. */
 void gmm_pacing_served(struct gmm_pacing *pacing, uint64_t now);
 /* There is none: whether to look again at once. */

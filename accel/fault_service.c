@@ -251,7 +251,7 @@ static void *service_thread(void *opaque)
 		number = gmm_userfault_read(service->config.userfault, events, BATCH);
 		now = now_ns();
 		if (number > 0) {
-			if (gmm_pacing_events(&pacing, now))
+			if (gmm_pacing_events(&pacing, now, (uint32_t)number))
 				count(service, &service->statistics.spins);
 			look_behind_faults(self, number,
 					   handle_events(service, events, number, now));
