@@ -337,14 +337,12 @@ static int protect_range(struct gmm_live_stage2 *live, gmm_hva_t hva, uint64_t b
 /*
  * munmap() takes the mapping out of the tree first, and its pages away after that, holding the lock
  * of the process's mappings for reading: until then vCPUs still write through them. Whoever takes
- * that lock for writing waits for the end of it; mapping a page does.
+ * that lock for writing waits for the end of it, as a change of protection does, also of a page that
+ * has it already. A new mapping would, too, but the kernel might put it into the hole.
  */
-static int wait_unmapped(void)
+static int wait_unmapped(const struct gmm_live_stage2 *live)
 {
-	size_t bytes = 1u << PAGE_SHIFT;
-	void *page = mmap(NULL, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-	return page == MAP_FAILED || munmap(page, bytes) ? -GMM_EIO : 0;
+	return mprotect(live->own_page, (size_t)1 << PAGE_SHIFT, PROT_NONE) ? -GMM_EIO : 0;
 }
 
 static int protect_pages(void *owner, const struct gmm_span *span)
@@ -366,7 +364,7 @@ static int protect_pages(void *owner, const struct gmm_span *span)
 		if (error && error != -GMM_ENOENT)
 			return stage2_error(error);
 	}
-	return wait_unmapped();
+	return wait_unmapped(live);
 }
 
 static int unprotect_pages(void *owner, const struct gmm_span *span)
@@ -490,6 +488,13 @@ static int slot_change(void *owner, const struct gmm_slot_info *old,
 	return gmm_live_stage2_slot_change(owner, old, now);
 }
 
+static void drop_own_page(struct gmm_live_stage2 *live)
+{
+	if (live->own_page && live->own_page != MAP_FAILED)
+		munmap(live->own_page, (size_t)1 << PAGE_SHIFT);
+	live->own_page = NULL;
+}
+
 int gmm_live_stage2_init(struct gmm_live_stage2 *live, struct gmm_userfault *userfault,
 			 const char *name, bool logs_writes)
 {
@@ -508,14 +513,22 @@ int gmm_live_stage2_init(struct gmm_live_stage2 *live, struct gmm_userfault *use
 	};
 	if (abilities(live) & GMM_USERFAULT_CONTINUE_WP)
 		live->ops.flags |= GMM_STAGE2_MAPS_PROTECTED;
+	if (userfault)
+		live->own_page = mmap(NULL, (size_t)1 << PAGE_SHIFT, PROT_NONE,
+				      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (live->own_page == MAP_FAILED || pthread_rwlock_init(&live->lock, NULL)) {
+		drop_own_page(live);
+		return -GMM_ENOMEM;
+	}
 	pthread_mutex_init(&live->own_lock, NULL);
-	return pthread_rwlock_init(&live->lock, NULL) ? -GMM_ENOMEM : 0;
+	return 0;
 }
 
 void gmm_live_stage2_fini(struct gmm_live_stage2 *live)
 {
 	pthread_rwlock_destroy(&live->lock);
 	pthread_mutex_destroy(&live->own_lock);
+	drop_own_page(live);
 	free(live->ranges);
 	live->ranges = NULL;
 }

@@ -13,6 +13,7 @@ struct gmm_live_stage2 {
 	/* Immutable after init, but for what an owner adds to `ops` before it is used. */
 	struct gmm_userfault *userfault; /* or NULL */
 	bool logs_writes;		 /* the owner has a log of its own */
+	void *own_page;			 /* that nobody uses, with a userfault only */
 	struct gmm_stage2_ops ops;
 
 	/* Under `lock`: readers look an address up, a slot's change writes. */

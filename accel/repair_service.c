@@ -17,7 +17,10 @@
 #define QUEUE 256u
 #define WATCHED 64u
 
-/* When freed memory is looked at, after its event: nothing tells when it is gone. */
+/*
+ * When an event's addresses are looked at, from it on. Of freed memory nothing tells when it is gone;
+ * where memory was unmapped, somebody else's mapping may be in the way, and not for long.
+ */
 static const uint64_t look_after_ns[] = { 0, 1000000, 20000000, 200000000 };
 #define LOOKS (sizeof(look_after_ns) / sizeof(look_after_ns[0]))
 
@@ -102,9 +105,7 @@ void gmm_repair_service_event(struct gmm_repair_service *service,
 
 static uint64_t due(const struct job *job)
 {
-	return job->event.kind == GMM_USERFAULT_EVENT_REMOVED ?
-		       job->taken_at + look_after_ns[job->looks] :
-		       job->taken_at;
+	return job->taken_at + look_after_ns[job->looks];
 }
 
 /* The job that is due first, or NULL. At the end all are due. */
@@ -134,6 +135,13 @@ static gmm_gfn_t gfn_of(const struct part *part, gmm_hva_t hva)
 	return part->range.gfn + ((hva - part->range.hva) >> PAGE_SHIFT);
 }
 
+/* One look at the addresses of an event. */
+struct look {
+	struct gmm_repair_service *service;
+	bool last;
+	bool in_the_way; /* somebody's mapping is, so one more look is worth it */
+};
+
 struct restoring {
 	struct gmm_repair_service *service;
 	const struct part *part;
@@ -152,9 +160,9 @@ static int make_ready(void *opaque, gmm_hva_t hva, uint64_t bytes)
 }
 
 /* Addresses where nothing of ours is. */
-static void restore_run(struct gmm_repair_service *service, const struct part *part, gmm_hva_t hva,
-			uint64_t bytes)
+static void restore_run(struct look *look, const struct part *part, gmm_hva_t hva, uint64_t bytes)
 {
+	struct gmm_repair_service *service = look->service;
 	const struct gmm_memory_ops *ops = part->range.memory_ops;
 	struct restoring restoring = { service, part };
 	uint64_t left = 0, at;
@@ -164,6 +172,10 @@ static void restore_run(struct gmm_repair_service *service, const struct part *p
 
 	if (!error)
 		return;
+	if (error == -GMM_EEXIST && !look->last) {
+		look->in_the_way = true;
+		return;
+	}
 	for (at = hva; at < hva + bytes; at += PAGE_BYTES)
 		left += !gmm_userfault_is_registered(service->config.userfault, at);
 	add(service, &service->statistics.not_restored, left);
@@ -176,7 +188,8 @@ static void restore_run(struct gmm_repair_service *service, const struct part *p
 static void restore_part(void *opaque, const struct gmm_live_range *range, gmm_hva_t start,
 			 uint64_t bytes)
 {
-	struct gmm_repair_service *service = opaque;
+	struct look *look = opaque;
+	struct gmm_userfault *userfault = look->service->config.userfault;
 	struct part part = { *range, start, bytes };
 	gmm_hva_t at = start, end = start + bytes, from;
 
@@ -184,10 +197,10 @@ static void restore_part(void *opaque, const struct gmm_live_range *range, gmm_h
 		return;
 	while (at < end) {
 		from = at;
-		while (at < end && !gmm_userfault_is_registered(service->config.userfault, at))
+		while (at < end && !gmm_userfault_is_registered(userfault, at))
 			at += PAGE_BYTES;
 		if (at > from)
-			restore_run(service, &part, from, at - from);
+			restore_run(look, &part, from, at - from);
 		else
 			at += PAGE_BYTES;
 	}
@@ -239,15 +252,20 @@ static void repair_watched(struct gmm_repair_service *service, gmm_hva_t start, 
 	}
 }
 
-static void do_event(struct gmm_repair_service *service, const struct gmm_userfault_event *event)
+/* Returns whether one more look is worth it. */
+static bool do_event(struct gmm_repair_service *service, const struct gmm_userfault_event *event,
+		     uint32_t looks)
 {
-	if (event->kind == GMM_USERFAULT_EVENT_MOVED)
+	struct look look = { .service = service, .last = looks == LOOKS };
+
+	if (event->kind == GMM_USERFAULT_EVENT_MOVED && looks == 1)
 		gmm_userfault_unregister(service->config.userfault, event->target, event->bytes);
 	if (event->kind != GMM_USERFAULT_EVENT_REMOVED)
 		gmm_live_stage2_visit(service->config.live, event->start, event->bytes,
-				      restore_part, service);
+				      restore_part, &look);
 	repair_addresses(service, event->start, event->bytes);
 	repair_watched(service, event->start, event->bytes);
+	return look.in_the_way || (event->kind == GMM_USERFAULT_EVENT_REMOVED && !look.last);
 }
 
 static void do_everything(struct gmm_repair_service *service)
@@ -257,7 +275,7 @@ static void do_everything(struct gmm_repair_service *service)
 		.bytes = ~(uint64_t)(PAGE_BYTES - 1),
 	};
 
-	do_event(service, &all);
+	do_event(service, &all, LOOKS);
 }
 
 /* One job, or a sleep. False: it is over. Under the lock, which is dropped meanwhile. */
@@ -265,9 +283,9 @@ static bool work(struct gmm_repair_service *service)
 {
 	uint64_t when;
 	struct job *job = first_due(service, &when);
-	struct gmm_userfault_event event;
 	struct timespec until;
-	bool everything = service->missed;
+	struct job taken;
+	bool everything = service->missed, again = false;
 
 	if (!job && !everything) {
 		pthread_cond_broadcast(&service->changed);
@@ -285,16 +303,19 @@ static bool work(struct gmm_repair_service *service)
 	service->missed = false;
 	service->working = true;
 	if (!everything) {
-		event = job->event;
-		if (event.kind != GMM_USERFAULT_EVENT_REMOVED || ++job->looks == LOOKS)
-			*job = service->jobs[--service->count];
+		taken = *job;
+		*job = service->jobs[--service->count];
 	}
 	pthread_mutex_unlock(&service->lock);
 	if (everything)
 		do_everything(service);
 	else
-		do_event(service, &event);
+		again = do_event(service, &taken.event, ++taken.looks);
 	pthread_mutex_lock(&service->lock);
+	if (again && service->count < QUEUE)
+		service->jobs[service->count++] = taken;
+	else if (again)
+		service->missed = true;
 	service->working = false;
 	pthread_cond_broadcast(&service->changed);
 	return true;

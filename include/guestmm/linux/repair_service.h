@@ -31,7 +31,7 @@ struct gmm_repair_service_config {
 	struct gmm_live_stage2 *live;
 	/*
 	 * Frames whose memory could not be mapped again: -GMM_EEXIST: somebody else has their
-	 * addresses, and vCPUs reach what is his; or an error of gmm_memory_ops.restore. On the
+	 * addresses, also 200 ms later, and vCPUs reach what is his; or an error of gmm_memory_ops.restore. On the
 	 * service's thread. NULL: it is only counted.
 	 */
 	void (*not_restored)(void *opaque, gmm_gfn_t gfn, uint64_t count, int error);

@@ -92,6 +92,25 @@ static void start_services(struct world *world)
 	assert_int_equal(gmm_fault_service_start(&faults, &world->faults), 0);
 }
 
+static struct gmm_memory_ops memory_ops;
+static int (*restore)(void *memory, gmm_hva_t hva, uint64_t bytes,
+		      int (*ready)(void *opaque, gmm_hva_t hva, uint64_t bytes), void *opaque);
+/* Goes when it was found to be in the way. */
+static void *stranger_that_goes;
+
+static int restore_once_without_stranger(void *memory, gmm_hva_t hva, uint64_t bytes,
+					 int (*ready)(void *opaque, gmm_hva_t hva, uint64_t bytes),
+					 void *opaque)
+{
+	int error = restore(memory, hva, bytes, ready, opaque);
+
+	if (error == -GMM_EEXIST && stranger_that_goes) {
+		munmap(stranger_that_goes, PAGE);
+		stranger_that_goes = NULL;
+	}
+	return error;
+}
+
 static void setup(struct world *world, enum gmm_memory_kind kind)
 {
 	struct gmm_guest_config guest = { .lost = on_lost, .lost_opaque = world };
@@ -118,7 +137,10 @@ static void setup(struct world *world, enum gmm_memory_kind kind)
 	world->vcpu = gmm_memory_vcpu_address(world->memory);
 	slot.hva = (uintptr_t)world->vcpu;
 	slot.memory = world->memory;
-	slot.memory_ops = gmm_memory_ops_of(world->memory);
+	memory_ops = *gmm_memory_ops_of(world->memory);
+	restore = memory_ops.restore;
+	memory_ops.restore = restore_once_without_stranger;
+	slot.memory_ops = &memory_ops;
 	assert_int_equal(gmm_slot_add(world->guest, &slot), 0);
 	gmm_memory_attach_userfault(world->memory, gmm_userfault_descriptor(world->userfault));
 	start_services(world);
@@ -394,6 +416,25 @@ static void test_a_strangers_mapping_stays(void **state)
 	teardown(&world);
 }
 
+/* As a library's mapping that comes and goes, which the kernel has put into a hole. */
+static void test_a_strangers_mapping_that_goes_is_no_matter(void **state)
+{
+	struct world world;
+
+	setup(&world, GMM_MEMORY_KIND_MEMFD);
+	use(&world, 0);
+	stranger_that_goes = world.vcpu + 2 * PAGE;
+	assert_ptr_equal(mmap(world.vcpu + 2 * PAGE, PAGE, PROT_READ | PROT_WRITE,
+			      MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0),
+			 world.vcpu + 2 * PAGE);
+	settle(&world, 1);
+	assert_null(stranger_that_goes);
+	assert_int_equal(world.not_restored, 0);
+	assert_int_equal(*at(&world, 2), 102);
+	assert_pages(&world, 0, 0, 0);
+	teardown(&world);
+}
+
 static void test_private_memory_loses_what_is_freed(void **state)
 {
 	struct world world;
@@ -517,6 +558,7 @@ int main(void)
 		cmocka_unit_test(test_unmapped_memory_is_mapped_again),
 		cmocka_unit_test(test_moved_memory_is_mapped_again_where_it_was),
 		cmocka_unit_test(test_a_strangers_mapping_stays),
+		cmocka_unit_test(test_a_strangers_mapping_that_goes_is_no_matter),
 		cmocka_unit_test(test_private_memory_loses_what_is_freed),
 		cmocka_unit_test(test_own_aging_is_nobody_elses_change),
 		cmocka_unit_test(test_protecting_waits_for_whoever_reads_events),
