@@ -22,6 +22,7 @@ struct explore_fingerprint {
 	uint64_t round;
 	uint64_t threads[GMM_SIM_EXPLORED_THREADS];
 	uint64_t stores[GMM_SIM_EXPLORED_THREADS];
+	uint64_t events; /* a sum: those that conflict differ by what was before them */
 };
 
 static void *required(void *pointer)
@@ -64,6 +65,7 @@ void explore_fingerprint_reset(struct explore_fingerprint *fingerprint)
 
 	fingerprint->round++;
 	fingerprint->used = 0;
+	fingerprint->events = 0;
 	for (i = 0; i < GMM_SIM_EXPLORED_THREADS; i++) {
 		fingerprint->threads[i] = mix(i + 1);
 		fingerprint->stores[i] = mix(i + 1 + GMM_SIM_EXPLORED_THREADS);
@@ -153,8 +155,11 @@ static uint64_t touched(struct explore_fingerprint *fingerprint, uint64_t chain,
 void explore_fingerprint_add(struct explore_fingerprint *fingerprint, uint32_t thread, bool stored,
 			     const struct gmm_sim_access *access)
 {
-	uint64_t *chain = stored ? &fingerprint->stores[thread] : &fingerprint->threads[thread];
-	uint64_t now;
+	bool event = access->op == GMM_SIM_EVENT;
+	uint64_t nobody = 0, now;
+	uint64_t *chain = event	 ? &nobody :
+			  stored ? &fingerprint->stores[thread] :
+				   &fingerprint->threads[thread];
 
 	if (!access->object)
 		return;
@@ -166,11 +171,13 @@ void explore_fingerprint_add(struct explore_fingerprint *fingerprint, uint32_t t
 	if (access->also)
 		now = touched(fingerprint, now, access->also, 1, access->also_writes);
 	*chain = now;
+	if (event)
+		fingerprint->events += now;
 }
 
 uint64_t explore_fingerprint_value(const struct explore_fingerprint *fingerprint)
 {
-	uint64_t value = 0;
+	uint64_t value = fingerprint->events;
 	uint32_t i;
 
 	for (i = 0; i < GMM_SIM_EXPLORED_THREADS; i++)

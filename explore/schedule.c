@@ -35,6 +35,12 @@ static void print_access(void *opaque, uint32_t thread, bool stored,
 	table->line++;
 	if (is_dull(access))
 		return;
+	if (thread == GMM_SIM_NOBODY) {
+		fprintf(table->to, "%5llu  --   %-7s %s  (%s:%d)\n",
+			(unsigned long long)table->line, gmm_sim_op_name(access->op),
+			access->site->name, file_name(access->site->file), access->site->line);
+		return;
+	}
 	fprintf(table->to, "%5llu  T%u%-2s %*s%-7s %s%s  (%s:%d)\n",
 		(unsigned long long)table->line, thread, thread != table->last ? "*" : "",
 		(int)(thread * 4), "", gmm_sim_op_name(access->op), access->site->name,
@@ -61,7 +67,10 @@ void explore_schedule_print(FILE *to, const struct explore_request *request,
 
 static const char *kind_of(uint8_t choice)
 {
-	return choice & GMM_SIM_CHOOSE_STORE ? "s" : choice & GMM_SIM_CHOOSE_WAKE ? "w" : "";
+	return choice & GMM_SIM_CHOOSE_STORE ? "s" :
+	       choice & GMM_SIM_CHOOSE_WAKE  ? "w" :
+	       choice & GMM_SIM_CHOOSE_EVENT ? "e" :
+					       "";
 }
 
 int explore_schedule_write(const char *path, const struct explore_request *request,
@@ -103,7 +112,10 @@ static bool read_choices(FILE *file, uint8_t *choices, uint32_t count)
 
 		if (fscanf(file, "%7s", word) != 1)
 			return false;
-		kind = *word == 's' ? GMM_SIM_CHOOSE_STORE : *word == 'w' ? GMM_SIM_CHOOSE_WAKE : 0;
+		kind = *word == 's' ? GMM_SIM_CHOOSE_STORE :
+		       *word == 'w' ? GMM_SIM_CHOOSE_WAKE :
+		       *word == 'e' ? GMM_SIM_CHOOSE_EVENT :
+				      0;
 		thread = strtoul(word + !!kind, &end, 10);
 		if (*end || end == word + !!kind || thread >= GMM_SIM_EXPLORED_THREADS)
 			return false;

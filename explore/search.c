@@ -13,9 +13,14 @@
 #define PRIORITY_CHANGES 3u
 #define PRIORITY_CHOICES 200u /* in which they lie */
 
-/* Options of a choice as a set: threads from bit 0 on, their stores from 8, ends of waits from 16. */
+/*
+ * Options of a choice as a set: threads from bit 0 on, their stores from 8, ends of waits from 16,
+ * events from 24.
+ */
 #define STORE_BIT 8u
 #define WAKE_BIT 16u
+#define EVENT_BIT 24u
+#define OPTIONS 32u
 #define THREAD_BITS ((1u << STORE_BIT) - 1)
 
 struct operation {
@@ -76,11 +81,14 @@ static uint64_t next_random(struct search *search)
 
 static uint32_t options_of(const struct gmm_sim_choice *choice)
 {
-	return choice->runnable | choice->storing << STORE_BIT | choice->waiting << WAKE_BIT;
+	return choice->runnable | choice->storing << STORE_BIT | choice->waiting << WAKE_BIT |
+	       choice->events << EVENT_BIT;
 }
 
 static uint32_t answer_of(uint32_t bit)
 {
+	if (bit >= EVENT_BIT)
+		return (bit - EVENT_BIT) | GMM_SIM_CHOOSE_EVENT;
 	if (bit >= WAKE_BIT)
 		return (bit - WAKE_BIT) | GMM_SIM_CHOOSE_WAKE;
 	return bit < STORE_BIT ? bit : (bit - STORE_BIT) | GMM_SIM_CHOOSE_STORE;
@@ -88,6 +96,8 @@ static uint32_t answer_of(uint32_t bit)
 
 static uint32_t bit_of_answer(uint32_t answer)
 {
+	if (answer & GMM_SIM_CHOOSE_EVENT)
+		return (answer & ~GMM_SIM_CHOOSE_EVENT) + EVENT_BIT;
 	if (answer & GMM_SIM_CHOOSE_WAKE)
 		return (answer & ~GMM_SIM_CHOOSE_WAKE) + WAKE_BIT;
 	return answer & GMM_SIM_CHOOSE_STORE ? (answer & ~GMM_SIM_CHOOSE_STORE) + STORE_BIT :
@@ -240,6 +250,8 @@ static uint32_t choose_by_priority(struct search *search, const struct gmm_sim_c
 	/* Stores become seen when nobody can go on, or now and then. */
 	if (choice->storing && (!choice->runnable || next_random(search) % 4 == 0)) {
 		best = (uint32_t)__builtin_ctz(choice->storing) + STORE_BIT;
+	} else if (choice->events && next_random(search) % SWITCH_OF == 0) {
+		best = (uint32_t)__builtin_ctz(choice->events) + EVENT_BIT;
 	} else {
 		for (i = 0; i < GMM_SIM_EXPLORED_THREADS; i++)
 			if ((choice->runnable >> i & 1) &&
@@ -331,7 +343,7 @@ static uint32_t untried(const struct search *search, const struct node *node)
 	if (search->request->preemptions == EXPLORE_UNBOUNDED ||
 	    node->preemptions < search->request->preemptions)
 		return options;
-	for (bit = 0; options >> bit; bit++)
+	for (bit = 0; bit < OPTIONS && options >> bit; bit++)
 		if ((options >> bit & 1) && !preempts(node, bit))
 			affordable |= 1u << bit;
 	return affordable;

@@ -297,6 +297,8 @@ void sim_access_point(struct sim *sim, const struct gmm_sim_access *access)
 		return;
 	}
 	sim_stores_progress(sim);
+	if (sim->events.possible)
+		sim_events_progress(sim);
 	next = next_thread(sim, op);
 	if (next != self)
 		switch_to(sim, next);

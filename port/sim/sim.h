@@ -88,12 +88,14 @@ struct gmm_sim_choice {
 	uint32_t runnable;
 	uint32_t storing;
 	uint32_t waiting;
+	uint32_t events; /* and for each that can happen (sim_event.h) */
 	/* The thread that came to this point, when it can go on; else GMM_SIM_NOBODY. */
 	uint32_t current;
 	const struct gmm_sim_access *next[GMM_SIM_EXPLORED_THREADS]; /* of runnable threads */
 };
 #define GMM_SIM_NOBODY 0xffu
 /* Answers of choose() beside the number of a thread. */
+#define GMM_SIM_CHOOSE_EVENT 0x10u /* with an event's number: it happens */
 #define GMM_SIM_CHOOSE_WAKE 0x20u  /* with a thread's number: its wait ends */
 #define GMM_SIM_CHOOSE_STORE 0x40u /* with a thread's number: its oldest store becomes seen */
 #define GMM_SIM_CHOOSE_LEAVE 0x80u /* nothing more is to be learnt from this schedule */
@@ -103,7 +105,10 @@ struct gmm_sim_explorer {
 	bool (*begin)(void *opaque, struct gmm_sim_config *config);
 	/* At each point at which there is more than one answer. */
 	uint32_t (*choose)(void *opaque, const struct gmm_sim_choice *choice);
-	/* A thread does something; `stored`: a store that it has made becomes seen now. */
+	/*
+	 * A thread does something; `stored`: a store that it has made becomes seen now. Thread
+	 * GMM_SIM_NOBODY: an event happens.
+	 */
 	void (*performed)(void *opaque, uint32_t thread, bool stored,
 			  const struct gmm_sim_access *access);
 	/* After each schedule; not when it was left. */

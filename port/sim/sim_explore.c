@@ -64,6 +64,7 @@ static void look(const struct sim *sim, struct gmm_sim_choice *choice)
 		choice->runnable |= 1u << i;
 		choice->next[i] = &thread->access;
 	}
+	choice->events = sim->events.possible ? sim->events.possible(sim->events.opaque) : 0;
 	choice->current = sim->current->id;
 	if (!(choice->runnable >> choice->current & 1))
 		choice->current = GMM_SIM_NOBODY;
@@ -80,7 +81,7 @@ struct gmm_sim_thread *sim_explored_next(struct sim *sim)
 		look(sim, &choice);
 		if (!choice.runnable && !choice.storing)
 			return NULL;
-		if (!choice.storing && !choice.waiting &&
+		if (!choice.storing && !choice.waiting && !choice.events &&
 		    !(choice.runnable & (choice.runnable - 1)))
 			return sim->threads[__builtin_ctz(choice.runnable)];
 		answer = sim->explorer->choose(sim->explorer->opaque, &choice);
@@ -91,6 +92,8 @@ struct gmm_sim_thread *sim_explored_next(struct sim *sim)
 		} else if (answer & GMM_SIM_CHOOSE_WAKE) {
 			sim->early_wakes--;
 			sim_end_wait(sim, sim->threads[answer & ~GMM_SIM_CHOOSE_WAKE]);
+		} else if (answer & GMM_SIM_CHOOSE_EVENT) {
+			sim_event_happens(sim, answer & ~GMM_SIM_CHOOSE_EVENT);
 		} else {
 			return sim->threads[answer];
 		}

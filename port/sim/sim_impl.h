@@ -7,6 +7,7 @@
 #include <gmm_port/step.h>
 
 #include "sim.h"
+#include "sim_event.h"
 
 #define SIM_THREADS_MAX 256
 #define SIM_LOCKS_HELD_MAX 16
@@ -81,7 +82,8 @@ struct sim {
 	uint64_t alloc_countdown;
 	uint64_t call_countdown[GMM_SIM_CALLS];
 	bool alloc_failed;
-	uint64_t writes; /* performed, of all threads */
+	uint64_t writes;	      /* performed, of all threads */
+	struct gmm_sim_events events; /* possible NULL: none */
 
 	/* Exploring; explorer NULL: not. */
 	const struct gmm_sim_explorer *explorer;
@@ -151,6 +153,10 @@ void sim_context_switch(struct sim_context *from, struct sim_context *to);
 struct gmm_sim_thread *sim_explored_next(struct sim *sim);
 /* Whether what the thread is about to do has to wait for another thread. */
 bool sim_is_held_up(const struct sim *sim, const struct gmm_sim_thread *thread);
+
+/* sim_event.c; only where some are set. */
+void sim_event_happens(struct sim *sim, uint32_t event);
+void sim_events_progress(struct sim *sim);
 
 /* sim_arena.c: memory that lies at the same place in each run, and can be put back. */
 void *sim_arena_alloc(struct sim *sim, size_t size);

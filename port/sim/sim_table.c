@@ -28,6 +28,7 @@ const char *sim_op_name(enum gmm_sim_op op)
 		[GMM_SIM_LIGHT_BARRIER] = "light barrier",
 		[GMM_SIM_HEAVY_BARRIER] = "heavy barrier",
 		[GMM_SIM_STEP] = "step",
+		[GMM_SIM_EVENT] = "event",
 		[GMM_SIM_READ] = "read",
 		[GMM_SIM_WRITE] = "write",
 	};

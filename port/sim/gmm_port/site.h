@@ -30,7 +30,8 @@ enum gmm_sim_op {
 	GMM_SIM_LIGHT_BARRIER,
 	GMM_SIM_HEAVY_BARRIER,
 	GMM_SIM_STEP,
-	GMM_SIM_READ, /* plain accesses: only where code is compiled for it */
+	GMM_SIM_EVENT, /* of no thread */
+	GMM_SIM_READ,  /* plain accesses: only where code is compiled for it */
 	GMM_SIM_WRITE,
 	GMM_SIM_OP_COUNT
 };
