@@ -15,21 +15,16 @@ extern const struct explore_scenario explore_area_scenarios[];
 extern const struct explore_scenario explore_resident_scenarios[];
 extern const struct explore_scenario explore_repair_scenarios[];
 extern const struct explore_scenario explore_tlb_scenarios[];
+extern const struct explore_scenario explore_lines_scenarios[];
 
 const struct explore_scenario *const explore_tables[] = {
-	explore_cache_scenarios,
-	explore_fault_scenarios,
-	explore_dirty_scenarios,
-	explore_vcpu_scenarios,
-	explore_slot_scenarios,
-	explore_lease_scenarios,
-	explore_ring_scenarios,
-	explore_change_scenarios,
-	explore_area_scenarios,
-	explore_resident_scenarios,
-	explore_repair_scenarios,
-	explore_tlb_scenarios,
-	NULL,
+	explore_cache_scenarios,  explore_fault_scenarios,
+	explore_dirty_scenarios,  explore_vcpu_scenarios,
+	explore_slot_scenarios,	  explore_lease_scenarios,
+	explore_ring_scenarios,	  explore_change_scenarios,
+	explore_area_scenarios,	  explore_resident_scenarios,
+	explore_repair_scenarios, explore_tlb_scenarios,
+	explore_lines_scenarios,  NULL,
 };
 
 const struct explore_scenario *explore_scenario_find(const char *name)
@@ -51,6 +46,7 @@ bool explore_scenario_survives_failures(const struct explore_scenario *scenario)
 		"cache-look-drop-refresh",
 		"cache-refresh-retarget-move",
 		"change-nonblocking-vcpu",
+		"lines-engine",
 		"resident-fault-again-move",
 		"resident-fault-move",
 		"resident-fault-move-by-hva",

@@ -22,6 +22,7 @@ struct explore_scenario {
 extern const struct explore_scenario *const explore_tables[];
 /* What a test expects to fail. */
 extern const struct explore_scenario explore_tlb_defects[];
+extern const struct explore_scenario explore_lines_defects[];
 
 /* Whether it does again what fails on purpose, for want of memory; sweeps leave the others out. */
 bool explore_scenario_survives_failures(const struct explore_scenario *scenario);
