@@ -5,7 +5,7 @@
 #   make mutants put each known defect back into core: its scenario must find it
 #
 # Others: build (leaves build/gmm), install and uninstall (PREFIX, DESTDIR), deb, bench, check (all gates but
-# the tests), explore (every order of the scenarios' steps; docs/EXPLORE.md), explore-deep (for hours), mutants, fuzz (each fuzz target for FUZZ_SECONDS, 60), test-deep (long tests), soak (random runs for SOAK_SECONDS, an hour), format, clean.
+# the tests), explore (every order of the scenarios' steps; docs/EXPLORE.md), explore-deep (for hours), mutants, fuzz (each fuzz target for FUZZ_SECONDS, 60), fuzz-coverage, test-deep (long tests), soak (random runs for SOAK_SECONDS, an hour), format, clean.
 # Variables: ARGS for `gmm run`, TESTS to name tests, WERROR=false for compilers
 # newer than the ones the gates use. Meson and ninja do the work.
 BUILD ?= build
@@ -21,7 +21,7 @@ FUZZ_SECONDS ?= 60
 
 MESON_TEST = meson test -C $(TEST_BUILD) --no-rebuild --print-errorlogs
 
-.PHONY: all build install uninstall deb run test test-build test-deep soak fuzz explore explore-deep mutants bench check format clean
+.PHONY: all build install uninstall deb run test test-build test-deep soak fuzz fuzz-coverage explore explore-deep mutants bench check format clean
 
 all: build
 
@@ -68,6 +68,11 @@ soak: test-build
 fuzz:
 	@scripts/install-packages build test
 	@scripts/fuzz --build $(BUILD)/fuzz --seconds $(FUZZ_SECONDS)
+
+# What the corpora of the fuzz targets reach of core.
+fuzz-coverage:
+	@scripts/install-packages build test
+	@scripts/fuzz-coverage --build $(BUILD)/coverage
 
 explore:
 	@scripts/install-packages build test

@@ -3,45 +3,13 @@
  * The dirty log: what was written since a page was last reported is in the next report, whoever
  * wrote it, and nothing is that was never written (nor has been announced as such: a fault for
  * writing marks before it is known whether it comes through, and an owner that can only map
- * writable has every page that it maps marked).
+ * writable has every page that it maps marked). This file has those who write, and what changes
+ * pages and slots; dirty_reports.c has those who ask.
  */
-#include <string.h>
-
-#include "model.h"
-
-#define FIRST_GFN 470u
-#define LOWER_PAGES 70u
-#define RESIDENT_GFN (FIRST_GFN + MODEL_PAGES + 40)
-#define RESIDENT_PAGES 80u
-#define SLOTS 3u
-#define WORDS (MODEL_PAGES / 64 + 1)
-#define RING 128u
-
-struct run {
-	struct model model;
-	struct program *program;
-	struct gmm_cache *cache;
-	struct gmm_vcpu *vcpu; /* with a ring, or NULL */
-	bool had_ring;
-	/* Reported by the ring and not reset: its writes are read after the reset. */
-	bool pending[MODEL_MEMORIES][MODEL_PAGES];
-	bool in_ring[MODEL_MEMORIES][MODEL_PAGES]; /* or was, since the vCPU is there */
-};
+#include "dirty_reference.h"
 
 static const uint32_t most_pages[SLOTS] = { LOWER_PAGES, MODEL_PAGES - LOWER_PAGES,
 					    RESIDENT_PAGES };
-
-static bool *pending_of(struct run *run, const struct gmm_slot_config *slot, uint64_t page)
-{
-	const struct model_memory *memory = slot->memory;
-
-	return &run->pending[memory->id][slot->memory_page + page];
-}
-
-static struct model_page *page_at(const struct gmm_slot_config *slot, uint64_t page)
-{
-	return model_page_of(slot, slot->gfn + page);
-}
 
 /* Resident memory is logged by owners that log themselves, or where there is none. */
 static bool may_log(const struct run *run, uint32_t id)
@@ -58,55 +26,6 @@ static gmm_gfn_t take_gfn(struct run *run)
 	return how < MODEL_PAGES ? FIRST_GFN + how : RESIDENT_GFN + how - MODEL_PAGES;
 }
 
-static void note_in_ring(struct run *run, const struct gmm_slot_config *slot, uint64_t page)
-{
-	const struct model_memory *memory = slot->memory;
-
-	run->in_ring[memory->id][slot->memory_page + page] = true;
-}
-
-static void vcpu_destroy(struct run *run)
-{
-	uint32_t id, i;
-
-	fuzz_check(!gmm_vcpu_destroy(run->vcpu), "a vCPU stays");
-	run->vcpu = NULL;
-	/*
-	 * What is left in the ring goes to the bitmap: what it had reported and not reset, and what
-	 * lies behind that, also when a harvest has had it already.
-	 */
-	for (id = 0; id < MODEL_MEMORIES; id++)
-		for (i = 0; i < MODEL_PAGES; i++)
-			run->model.memories[id].pages[i].may_log |= run->in_ring[id][i];
-	memset(run->pending, 0, sizeof(run->pending));
-	memset(run->in_ring, 0, sizeof(run->in_ring));
-}
-
-static void never_kicked(void *opaque, uint32_t id)
-{
-	fuzz_failed(__FILE__, __LINE__, "a vCPU outside is kicked");
-}
-
-static void do_vcpu(struct run *run)
-{
-	int error;
-
-	if (run->vcpu) {
-		vcpu_destroy(run);
-		return;
-	}
-	error = gmm_vcpu_create(run->model.guest, 0, never_kicked, NULL, &run->vcpu);
-	if (!error)
-		error = gmm_dirty_ring_create(run->vcpu, RING);
-	if (error) {
-		fuzz_check(model_injected(&run->model), "no vCPU: %d", error);
-		if (run->vcpu)
-			vcpu_destroy(run);
-		return;
-	}
-	run->had_ring = true;
-}
-
 static void do_guest(struct run *run, bool write)
 {
 	gmm_gfn_t gfn = take_gfn(run);
@@ -114,17 +33,17 @@ static void do_guest(struct run *run, bool write)
 	struct gmm_vcpu *vcpu = program_byte(run->program) & 1 ? run->vcpu : NULL;
 	struct fuzz_errors expected = { 0 };
 	int answer = model_guest_access(&run->model, vcpu, gfn, write);
+	bool injected = model_injected(&run->model);
 
 	if (slot && vcpu)
-		note_in_ring(run, slot, gfn - slot->gfn);
+		dirty_note_in_ring(run, slot, gfn - slot->gfn);
 	if (!slot)
 		fuzz_expect(&expected, GMM_EFAULT);
 	else if (slot->memory == &run->model.memories[MODEL_LAZY] &&
 		 run->model.owner == MODEL_OWNER_NONE)
 		fuzz_expect(&expected, GMM_EOPNOTSUPP);
-	fuzz_check_answer(&expected, answer, model_injected(&run->model),
-			  write ? "guest write" : "guest read");
-	fuzz_check(answer <= 0, "a vCPU is held and nothing changes");
+	fuzz_check_answer(&expected, answer, injected, write ? "guest write" : "guest read");
+	fuzz_check(answer <= 0 || injected, "a vCPU is held and nothing changes");
 }
 
 /* Stores of a device into every page of [first, last] bytes of the cache's area. */
@@ -198,132 +117,6 @@ static void do_mark(struct run *run)
 	}
 }
 
-struct part {
-	const struct gmm_slot_config *slot;
-	uint64_t first;
-	uint64_t count;
-	uint64_t bitmap[WORDS];
-	struct fuzz_errors expected;
-};
-
-static void take_part(struct run *run, struct part *part)
-{
-	uint32_t id = program_take(run->program, SLOTS);
-	uint32_t how = program_byte(run->program);
-
-	*part = (struct part){ .slot = &run->model.slots[id] };
-	part->first = how & 1 ? 64 : how & 0x40 ? 32 : 0;
-	part->count = how & 2 ? 1 + program_take(run->program, MODEL_PAGES) :
-				part->slot->count - (part->first ? 64 : 0);
-	if (part->first % 64 || !(part->slot->flags & GMM_SLOT_LOG_DIRTY))
-		fuzz_expect(&part->expected, GMM_EINVAL);
-	if (part->first >= part->slot->count || part->count > part->slot->count - part->first)
-		fuzz_expect(&part->expected, GMM_ERANGE);
-	if (part->count > MODEL_PAGES)
-		part->count = ~(uint64_t)0;
-	fuzz_say("part %llu + %llu of slot %u", (unsigned long long)part->first,
-		 (unsigned long long)part->count, id);
-	memset(part->bitmap, how & 4 ? 0xff : 0, sizeof(part->bitmap));
-}
-
-static bool bit_of(const struct part *part, uint64_t i)
-{
-	return (part->bitmap[i / 64] >> (i % 64)) & 1;
-}
-
-/* All that must be there is, and nothing that may not. */
-static void check_report(struct run *run, const struct part *part, int64_t answer)
-{
-	int64_t count = 0;
-	uint64_t i;
-
-	for (i = 0; i < part->count; i++) {
-		const struct model_page *page = page_at(part->slot, part->first + i);
-		bool bit = bit_of(part, i);
-
-		count += bit;
-		fuzz_check(bit || !page->must_log || *pending_of(run, part->slot, part->first + i),
-			   "slot %u: a write to page %llu is not reported", part->slot->id,
-			   (unsigned long long)(part->first + i));
-		fuzz_check(!bit || page->may_log, "slot %u: page %llu was not written",
-			   part->slot->id, (unsigned long long)(part->first + i));
-	}
-	for (; i < (part->count + 63) / 64 * 64; i++)
-		fuzz_check(!bit_of(part, i), "a bit behind the part is set");
-	fuzz_check(answer == count, "%lld bits are said to be set, %lld are", (long long)answer,
-		   (long long)count);
-}
-
-static void harvest_part(struct run *run, struct part *part)
-{
-	int64_t answer = gmm_dirty_harvest(run->model.guest, part->slot->id, part->first,
-					   part->count, part->bitmap);
-	uint64_t i;
-
-	fuzz_check_answer(&part->expected, answer, model_injected(&run->model), "harvest");
-	if (answer < 0)
-		return;
-	check_report(run, part, answer);
-	for (i = 0; i < part->count; i++) {
-		struct model_page *page = page_at(part->slot, part->first + i);
-		bool pending = *pending_of(run, part->slot, part->first + i);
-
-		page->must_log &= pending && !bit_of(part, i);
-		page->may_log &= pending;
-	}
-}
-
-static void do_harvest(struct run *run)
-{
-	struct part part;
-
-	take_part(run, &part);
-	harvest_part(run, &part);
-}
-
-static void do_peek(struct run *run)
-{
-	struct part part;
-	int64_t answer;
-
-	take_part(run, &part);
-	answer = gmm_dirty_peek(run->model.guest, part.slot->id, part.first, part.count,
-				part.bitmap);
-	fuzz_check_answer(&part.expected, answer, model_injected(&run->model), "peek");
-	if (answer >= 0)
-		check_report(run, &part, answer);
-}
-
-/* What the mask names and was set is reported; what it does not name stays. */
-static void do_clear(struct run *run)
-{
-	uint64_t mask[WORDS], i;
-	struct part part;
-	int64_t answer, count = 0;
-
-	take_part(run, &part);
-	for (i = 0; i < WORDS; i++)
-		part.bitmap[i] ^= program_byte(run->program) * 0x0102040810204081ull;
-	memcpy(mask, part.bitmap, sizeof(mask));
-	answer = gmm_dirty_clear(run->model.guest, part.slot->id, part.first, part.count,
-				 part.bitmap);
-	fuzz_check_answer(&part.expected, answer, model_injected(&run->model), "clear");
-	for (i = 0; answer >= 0 && i < part.count; i++) {
-		struct model_page *page = page_at(part.slot, part.first + i);
-
-		if (!bit_of(&part, i))
-			continue;
-		count++;
-		fuzz_check((mask[i / 64] >> (i % 64)) & 1, "page %llu is cleared unasked",
-			   (unsigned long long)i);
-		fuzz_check(page->may_log, "page %llu was not written", (unsigned long long)i);
-		/* The owner's log and the rings may have more of it; so may what peek moved. */
-		page->must_log = false;
-	}
-	fuzz_check(answer < 0 || answer == count, "%lld bits are said to be cleared, %lld are",
-		   (long long)answer, (long long)count);
-}
-
 static void note_zero(struct run *run, gmm_gfn_t gfn, uint64_t count, int answer)
 {
 	uint64_t i;
@@ -380,65 +173,6 @@ static void do_pages(struct run *run)
 		   "pages answer %lld", (long long)answer);
 }
 
-static void do_ring_harvest(struct run *run)
-{
-	struct gmm_dirty_entry entries[RING];
-	uint32_t most = 1 + program_byte(run->program) % RING, count, i;
-
-	if (!run->vcpu)
-		return;
-	count = gmm_dirty_ring_harvest(run->vcpu, entries, most);
-	fuzz_say("%u entries of the ring", count);
-	for (i = 0; i < count; i++) {
-		const struct gmm_slot_config *slot =
-			entries[i].slot < SLOTS ? &run->model.slots[entries[i].slot] : NULL;
-
-		if (!slot || entries[i].page >= slot->count)
-			continue;
-		fuzz_say("  slot %u page %llu", slot->id, (unsigned long long)entries[i].page);
-		fuzz_check(page_at(slot, entries[i].page)->may_log ||
-				   *pending_of(run, slot, entries[i].page),
-			   "slot %u: page %llu was not written", slot->id,
-			   (unsigned long long)entries[i].page);
-		*pending_of(run, slot, entries[i].page) = true;
-	}
-}
-
-static void do_ring_reset(struct run *run)
-{
-	bool injected;
-	int64_t answer;
-	uint32_t id, i;
-
-	if (!run->vcpu)
-		return;
-	answer = gmm_dirty_ring_reset(run->vcpu);
-	injected = model_injected(&run->model);
-	fuzz_check(answer >= 0 || injected, "a reset answers %lld", (long long)answer);
-	for (id = 0; id < MODEL_MEMORIES; id++)
-		for (i = 0; i < MODEL_PAGES; i++)
-			if (run->pending[id][i]) {
-				run->model.memories[id].pages[i].must_log = false;
-				run->pending[id][i] = false;
-			}
-}
-
-static void do_ring_push(struct run *run)
-{
-	uint32_t id = program_take(run->program, SLOTS + 1);
-	uint64_t page = program_take(run->program, MODEL_PAGES + 2);
-
-	if (!run->vcpu)
-		return;
-	fuzz_check(!gmm_dirty_ring_push(run->vcpu, id, page), "a push fails");
-	if (id < SLOTS && page < run->model.slots[id].count) {
-		note_in_ring(run, &run->model.slots[id], page);
-		page_at(&run->model.slots[id], page)->may_log = true;
-		page_at(&run->model.slots[id], page)->must_log |=
-			(run->model.slots[id].flags & GMM_SLOT_LOG_DIRTY) != 0;
-	}
-}
-
 static void do_flags(struct run *run)
 {
 	uint32_t id = program_take(run->program, SLOTS);
@@ -460,7 +194,7 @@ static void do_flags(struct run *run)
 		return;
 	slot->flags = flags;
 	for (i = 0; i < slot->count; i++) {
-		struct model_page *page = page_at(slot, i);
+		struct model_page *page = dirty_page(slot, i);
 
 		if (!flags || !before)
 			page->must_log = page->may_log = how == 2;
@@ -484,8 +218,8 @@ static void do_resize(struct run *run)
 	if (count < slot->count)
 		model_forget_pages(slot, count, slot->count - count);
 	for (i = count; i < slot->count; i++) {
-		page_at(slot, i)->may_log = run->had_ring;
-		*pending_of(run, slot, i) = false;
+		dirty_page(slot, i)->may_log = run->had_ring;
+		*dirty_pending(run, slot, i) = false;
 	}
 	slot->count = count;
 }
@@ -503,60 +237,31 @@ static void do_move(struct run *run)
 		slot->gfn = gfn;
 }
 
+static void do_guest_read(struct run *run)
+{
+	do_guest(run, false);
+}
+
+static void do_guest_write(struct run *run)
+{
+	do_guest(run, true);
+}
+
 static void step(struct run *run)
 {
+	static void (*const operations[])(struct run * run) = {
+		do_guest_read,	 do_guest_write, do_device, do_mark,	     do_harvest,
+		do_peek,	 do_clear,	 do_pages,  do_ring_harvest, do_ring_reset,
+		do_ring_push,	 do_flags,	 do_resize, do_move,	     do_vcpu,
+		do_ring_outside, do_misuse,
+	};
 	uint32_t operation = program_byte(run->program);
+	uint32_t number = (operation & 0x7f) % (sizeof(operations) / sizeof(*operations));
 
-	fuzz_say("operation %u", (operation & 0x7f) % 14);
+	fuzz_say("operation %u", number);
 	if (operation & 0x80)
 		model_inject(&run->model, run->program);
-	switch ((operation & 0x7f) % 14) {
-	case 0:
-		do_guest(run, false);
-		break;
-	case 1:
-		do_guest(run, true);
-		break;
-	case 2:
-		do_device(run);
-		break;
-	case 3:
-		do_mark(run);
-		break;
-	case 4:
-		do_harvest(run);
-		break;
-	case 5:
-		do_peek(run);
-		break;
-	case 6:
-		do_clear(run);
-		break;
-	case 7:
-		do_pages(run);
-		break;
-	case 8:
-		do_ring_harvest(run);
-		break;
-	case 9:
-		do_ring_reset(run);
-		break;
-	case 10:
-		do_ring_push(run);
-		break;
-	case 11:
-		do_flags(run);
-		break;
-	case 12:
-		do_resize(run);
-		break;
-	case 13:
-		if (program_byte(run->program) & 1)
-			do_move(run);
-		else
-			do_vcpu(run);
-		break;
-	}
+	operations[number](run);
 	model_injected(&run->model);
 	model_check(&run->model);
 }
@@ -574,14 +279,14 @@ static void finish(struct run *run)
 	uint32_t id;
 
 	if (run->vcpu)
-		vcpu_destroy(run);
+		dirty_vcpu_destroy(run);
 	for (id = 0; id < SLOTS; id++) {
-		struct part part = { .slot = &run->model.slots[id] };
+		struct dirty_part part = { .slot = &run->model.slots[id] };
 
 		part.count = part.slot->count;
 		if (!(part.slot->flags & GMM_SLOT_LOG_DIRTY))
 			continue;
-		harvest_part(run, &part);
+		dirty_harvest(run, &part);
 	}
 	fuzz_check(!gmm_cache_destroy(run->cache), "a cache stays");
 	model_fini(&run->model);
@@ -591,9 +296,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct program program = { data, data + size };
 	static struct run run;
+	uint32_t how = program_byte(&program);
 
 	run = (struct run){ .program = &program };
-	model_init(&run.model, program_take(&program, MODEL_OWNERS));
+	model_init(&run.model, how % MODEL_OWNERS, how & 0x40 ? MODEL_PRIVATE : 0);
 	add_slot(&run, 0, MODEL_LAZY, FIRST_GFN, 0);
 	add_slot(&run, 1, MODEL_LAZY, FIRST_GFN + LOWER_PAGES, LOWER_PAGES);
 	add_slot(&run, 2, MODEL_RESIDENT, RESIDENT_GFN, 0);

@@ -18,6 +18,7 @@ struct run {
 	struct program *program;
 	struct gmm_cache *cache;
 	struct gmm_range changing; /* end 0: nothing is */
+	enum gmm_range_kind changing_kind;
 	bool injected;
 };
 
@@ -37,9 +38,25 @@ static struct frames take_frames(struct run *run)
 	return frames;
 }
 
+static gmm_hva_t hva_of(const struct gmm_slot_config *slot, gmm_gfn_t gfn)
+{
+	return slot->hva + (gfn - slot->gfn) * MODEL_PAGE_BYTES;
+}
+
 static bool is_changing(const struct run *run, gmm_gfn_t gfn, uint64_t count)
 {
-	return run->changing.end && gfn < run->changing.end && run->changing.start < gfn + count;
+	uint64_t i;
+
+	if (!run->changing.end || run->changing_kind == GMM_RANGE_GFN)
+		return gfn < run->changing.end && run->changing.start < gfn + count;
+	for (i = 0; i < count; i++) {
+		const struct gmm_slot_config *slot = model_slot_at(&run->model, gfn + i);
+
+		if (slot && hva_of(slot, gfn + i) < run->changing.end &&
+		    run->changing.start <= hva_of(slot, gfn + i) + MODEL_PAGE_BYTES - 1)
+			return true;
+	}
+	return false;
 }
 
 /* Errors that a change of a range may answer with. */
@@ -115,15 +132,26 @@ static void do_guest(struct run *run, bool write)
 	const struct gmm_slot_config *slot = model_slot_at(&run->model, gfn);
 	struct fuzz_errors expected = { 0 };
 	int answer = model_guest_access(&run->model, NULL, gfn, write);
-	bool held = is_changing(run, gfn, 1) && answer == GMM_FAULT_HELD;
+	bool injected = model_injected(&run->model);
+	bool held = (is_changing(run, gfn, 1) || injected) && answer == GMM_FAULT_HELD;
 
 	if (!slot)
 		fuzz_expect(&expected, GMM_EFAULT);
 	else if (write && (slot->flags & GMM_SLOT_READ_ONLY))
 		fuzz_expect(&expected, GMM_EROFS);
 	fuzz_check_answer(&expected, held && expected.count ? -expected.errors[0] : answer,
-			  model_injected(&run->model), write ? "guest write" : "guest read");
+			  injected, write ? "guest write" : "guest read");
 	fuzz_check(answer <= 0 || held, "a vCPU is held and nothing changes");
+}
+
+static void do_guest_read(struct run *run)
+{
+	do_guest(run, false);
+}
+
+static void do_guest_write(struct run *run)
+{
+	do_guest(run, true);
 }
 
 /* A device's access: who touches a page that is gone is served as a thread of the host is. */
@@ -139,8 +167,7 @@ static void do_device(struct run *run, bool write)
 	int answer;
 
 	if (page && page->taken) {
-		answer = gmm_repair_touched(run->model.guest,
-					    slot->hva + (gfn - slot->gfn) * MODEL_PAGE_BYTES);
+		answer = gmm_repair_touched(run->model.guest, hva_of(slot, gfn));
 		injected = model_injected(&run->model);
 		fuzz_say("  touched: %d", answer);
 		if (answer && (injected || run->changing.end))
@@ -172,6 +199,16 @@ static void do_device(struct run *run, bool write)
 	}
 	gmm_section_exit(run->model.reader);
 	fuzz_check(!gmm_cache_deactivate(run->cache), "a cache stays active");
+}
+
+static void do_device_read(struct run *run)
+{
+	do_device(run, false);
+}
+
+static void do_device_write(struct run *run)
+{
+	do_device(run, true);
 }
 
 static void do_populate(struct run *run)
@@ -336,30 +373,79 @@ static void do_flags(struct run *run)
 		run->model.slots[id].flags = now;
 }
 
-/* A change of frames by GFN; the frames of the pages are others afterwards, resident ones' only. */
+/* By frames, or by the addresses of a slot's frames and what lies behind them. */
+static bool take_change(struct run *run, struct frames frames, bool by_hva)
+{
+	const struct gmm_slot_config *slot = model_slot_at(&run->model, frames.gfn);
+
+	run->changing_kind = by_hva ? GMM_RANGE_HVA : GMM_RANGE_GFN;
+	run->changing = (struct gmm_range){ frames.gfn, frames.gfn + frames.count };
+	if (by_hva && slot)
+		run->changing = (struct gmm_range){ hva_of(slot, frames.gfn),
+						    hva_of(slot, frames.gfn + frames.count) - 8 };
+	return slot || !by_hva;
+}
+
+/* The frames of the pages are others afterwards, those of resident ones only. */
 static void do_change(struct run *run)
 {
 	struct frames frames = take_frames(run);
-	uint32_t flags = program_byte(run->program) & 1 ? GMM_INVALIDATE_NONBLOCKING : 0;
-	struct gmm_range range = { frames.gfn, frames.gfn + frames.count };
+	uint32_t how = program_byte(run->program);
+	uint32_t flags = how & 1 ? GMM_INVALIDATE_NONBLOCKING : 0, i;
 
 	if (run->changing.end) {
 		fuzz_say("  end");
-		gmm_invalidate_end(run->model.guest, GMM_RANGE_GFN, &run->changing, 1);
+		gmm_invalidate_end(run->model.guest, run->changing_kind, &run->changing, 1);
 		run->changing.end = 0;
 		return;
 	}
-	fuzz_check(!gmm_invalidate_begin(run->model.guest, GMM_RANGE_GFN, &range, 1, flags, NULL),
-		   "a change cannot begin");
-	run->changing = range;
-	while (frames.count--) {
-		gmm_gfn_t gfn = frames.gfn + frames.count;
-		const struct gmm_slot_config *slot = model_slot_at(&run->model, gfn);
-
-		if (slot && slot->memory == &run->model.memories[MODEL_RESIDENT])
-			model_move_page(slot->memory,
-					(uint32_t)(slot->memory_page + gfn - slot->gfn));
+	if (!take_change(run, frames, how & 2)) {
+		run->changing.end = 0;
+		return;
 	}
+	fuzz_check(!gmm_invalidate_begin(run->model.guest, run->changing_kind, &run->changing, 1,
+					 flags, NULL),
+		   "a change cannot begin");
+	for (i = 0; i < RESIDENT_PAGES; i++)
+		if (is_changing(run, RESIDENT_GFN + i, 1))
+			model_move_page(&run->model.memories[MODEL_RESIDENT], i);
+}
+
+/* Refused before anything is done: unknown flags, no frames, frames that there are not. */
+static void do_misuse(struct run *run)
+{
+	static uint64_t buffer[MODEL_PAGE_BYTES / 8];
+	struct gmm_guest *guest = run->model.guest;
+	gmm_gfn_t end = (uint64_t)1 << (23 - 12), gfn = FIRST_GFN;
+	struct gmm_page_survey survey;
+
+	fuzz_check(gmm_evict(guest, gfn, 1, 2) == -GMM_EINVAL &&
+			   gmm_evict(guest, gfn, 0, 0) == -GMM_EINVAL &&
+			   gmm_evict(guest, end - 1, 2, 0) == -GMM_ERANGE &&
+			   gmm_discard(guest, end, 1) == -GMM_ERANGE &&
+			   gmm_discard(guest, gfn, 0) == -GMM_EINVAL,
+		   "pages go though they must not");
+	fuzz_check(gmm_age(guest, gfn, 1, 2, NULL) == -GMM_EINVAL &&
+			   gmm_age(guest, gfn, 0, 0, NULL) == -GMM_EINVAL &&
+			   gmm_age(guest, gfn, ~(uint64_t)0, 0, NULL) == -GMM_ERANGE &&
+			   gmm_repair(guest, gfn, 0, NULL) == -GMM_EINVAL &&
+			   gmm_page_take_survey(guest, gfn, 0, &survey) == -GMM_EINVAL,
+		   "no page, or one that there is not, is looked at");
+	fuzz_check(gmm_fault_populate(guest, gfn, 1, GMM_ACCESS_READ, 2) == -GMM_EINVAL &&
+			   !gmm_fault_populate(guest, gfn, 0, GMM_ACCESS_READ, 0) &&
+			   gmm_fault_populate(guest, end, 1, GMM_ACCESS_READ, 0) == -GMM_EFAULT &&
+			   gmm_repair_touched(guest, 8) == -GMM_EFAULT,
+		   "what there is not becomes resident");
+	gmm_section_enter(run->model.reader);
+	fuzz_check(gmm_evict(guest, gfn, 1, 0) == -GMM_EDEADLK &&
+			   gmm_discard(guest, gfn, 1) == -GMM_EDEADLK &&
+			   gmm_age(guest, gfn, 1, 0, NULL) == -GMM_EDEADLK &&
+			   gmm_resident_trim(guest, 0) == -GMM_EDEADLK &&
+			   gmm_repair(guest, gfn, 1, NULL) == -GMM_EDEADLK &&
+			   gmm_page_read(guest, gfn, buffer) == -GMM_EDEADLK &&
+			   gmm_fault_populate(guest, gfn, 1, GMM_ACCESS_READ, 0) == -GMM_EDEADLK,
+		   "something may wait in a section");
+	gmm_section_exit(run->model.reader);
 }
 
 static void add_slot(struct run *run, uint32_t id, uint32_t memory, gmm_gfn_t gfn, uint32_t page,
@@ -371,55 +457,18 @@ static void add_slot(struct run *run, uint32_t id, uint32_t memory, gmm_gfn_t gf
 
 static void step(struct run *run)
 {
+	static void (*const operations[])(struct run * run) = {
+		do_guest_read, do_guest_write, do_device_read, do_device_write, do_populate,
+		do_evict,      do_discard,     do_age,	       do_trim,		do_read,
+		do_take,       do_repair,      do_flags,       do_change,	do_misuse,
+	};
 	uint32_t operation = program_byte(run->program);
+	uint32_t number = (operation & 0x7f) % (sizeof(operations) / sizeof(*operations));
 
-	fuzz_say("operation %u", (operation & 0x7f) % 14);
+	fuzz_say("operation %u", number);
 	if (operation & 0x80)
 		model_inject(&run->model, run->program);
-	switch ((operation & 0x7f) % 14) {
-	case 0:
-		do_guest(run, false);
-		break;
-	case 1:
-		do_guest(run, true);
-		break;
-	case 2:
-		do_device(run, false);
-		break;
-	case 3:
-		do_device(run, true);
-		break;
-	case 4:
-		do_populate(run);
-		break;
-	case 5:
-		do_evict(run);
-		break;
-	case 6:
-		do_discard(run);
-		break;
-	case 7:
-		do_age(run);
-		break;
-	case 8:
-		do_trim(run);
-		break;
-	case 9:
-		do_read(run);
-		break;
-	case 10:
-		do_take(run);
-		break;
-	case 11:
-		do_repair(run);
-		break;
-	case 12:
-		do_flags(run);
-		break;
-	case 13:
-		do_change(run);
-		break;
-	}
+	operations[number](run);
 	model_injected(&run->model);
 	model_check(&run->model);
 }
@@ -428,9 +477,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct program program = { data, data + size };
 	static struct run run;
+	uint32_t how = program_byte(&program);
 
 	run = (struct run){ .program = &program };
-	model_init(&run.model, program_take(&program, MODEL_OWNER_NONE));
+	model_init(&run.model, how % MODEL_OWNER_NONE, how & 0x40 ? MODEL_PRIVATE : 0);
 	add_slot(&run, 0, MODEL_LAZY, FIRST_GFN, 0, LOWER_PAGES, 0);
 	add_slot(&run, 1, MODEL_LAZY, FIRST_GFN + LOWER_PAGES, LOWER_PAGES,
 		 MODEL_PAGES - LOWER_PAGES, 0);
@@ -440,7 +490,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	while (program_more(&program))
 		step(&run);
 	if (run.changing.end)
-		gmm_invalidate_end(run.model.guest, GMM_RANGE_GFN, &run.changing, 1);
+		gmm_invalidate_end(run.model.guest, run.changing_kind, &run.changing, 1);
 	fuzz_check(!gmm_cache_destroy(run.cache), "a cache stays");
 	model_fini(&run.model);
 	return 0;

@@ -1,239 +1,20 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
 /*
  * Slots: which frame is what, found by GPA, by HVA and directly, after every change and every
- * refused one. Memory is numbers only: no pointer is followed. The reference is the list of configs.
+ * refused one. This file has the operations, each with its effect on the reference (slot_reference.h)
+ * and the errors that it may answer with.
  */
 #include <string.h>
 
 #include <gmm_port/alloc.h>
 
-#include "model.h"
-
-#define SLOTS 64u
-#define FRAMES_MAX 4096u
-#define POINTERS 0x100000000000ull
-#define MAPPINGS 0x200000000000ull
-#define ADDRESSES 0x300000000000ull
-
-struct memory {
-	int64_t references;
-	int64_t mappings;
-	uint64_t filled;
-};
-
-struct reference {
-	struct gmm_slot_config config; /* count 0: there is none */
-	struct memory memory;
-	uint8_t dirty[FRAMES_MAX];
-	uint8_t filled[FRAMES_MAX];
-};
-
-struct run {
-	struct program *program;
-	struct gmm_guest *guest;
-	struct gmm_reader *reader;
-	struct gmm_cache *cache;
-	uint32_t shift;
-	uint64_t frames;
-	bool has_owner;
-	struct reference slots[SLOTS];
-	struct gmm_slot_info told[SLOTS]; /* what the owner knows */
-	struct gmm_range changing;	  /* end 0: nothing is */
-	enum gmm_range_kind changing_kind;
-	uint32_t owner_fails_at;
-	bool failed;
-};
-
-static struct run run;
-
-/* Memory */
-
-static int resolve(void *opaque, uint64_t page, uint32_t count, uint32_t access, gmm_pfn_t *pfns)
-{
-	struct memory *memory = opaque;
-	uint32_t i;
-
-	for (i = 0; i < count; i++)
-		pfns[i] = page + i;
-	memory->references += count;
-	return 0;
-}
-
-static void put(void *opaque, const gmm_pfn_t *pfns, uint32_t count)
-{
-	((struct memory *)opaque)->references -= count;
-}
-
-static int map(void *opaque, const gmm_pfn_t *pfns, uint32_t count, uint32_t access, void **pointer)
-{
-	((struct memory *)opaque)->mappings += count;
-	*pointer = (void *)(uintptr_t)(MAPPINGS + (pfns[0] % (FRAMES_MAX * 4) << run.shift));
-	return 0;
-}
-
-static void unmap(void *opaque, void *pointer, uint32_t count)
-{
-	((struct memory *)opaque)->mappings -= count;
-}
-
-static int fill(void *opaque, uint64_t page, uint32_t count, enum gmm_page_origin origin)
-{
-	struct reference *slot =
-		gmm_container_of((struct memory *)opaque, struct reference, memory);
-	uint64_t first = page - slot->config.memory_page;
-	uint32_t i;
-
-	fuzz_check(origin == GMM_ORIGIN_SOURCE, "a page is known that was never there");
-	fuzz_check(first < slot->config.count && count <= slot->config.count - first,
-		   "pages beyond the slot are filled");
-	for (i = 0; i < count; i++)
-		fuzz_check(!slot->filled[first + i]++, "a page is filled twice");
-	slot->memory.filled += count;
-	return 0;
-}
-
-static int no_read(void *opaque, uint64_t page, bool resident, enum gmm_page_origin origin,
-		   void *buffer)
-{
-	return -GMM_EIO;
-}
-
-#define MEMORY_OPS(its_version, its_flags, its_fill)                                            \
-	{                                                                                       \
-		.version = (its_version), .flags = (its_flags), .name = "numbers",              \
-		.resolve = resolve, .put = put, .map = map, .unmap = unmap, .fill = (its_fill), \
-		.read = no_read,                                                                \
-	}
-
-static const struct gmm_memory_ops kinds[] = {
-	MEMORY_OPS(GMM_MEMORY_OPS_VERSION, 0, NULL),
-	MEMORY_OPS(GMM_MEMORY_OPS_VERSION, GMM_MEMORY_LAZY, fill),
-	/* Refused from here on. */
-	MEMORY_OPS(GMM_MEMORY_OPS_VERSION, GMM_MEMORY_LAZY, NULL),
-	MEMORY_OPS(GMM_MEMORY_OPS_VERSION + 1, 0, NULL),
-	MEMORY_OPS(GMM_MEMORY_OPS_VERSION, GMM_MEMORY_EVICTABLE, NULL),
-};
-
-/* The owner */
-
-static int live_span(void *owner, const struct gmm_span *span)
-{
-	return 0;
-}
-
-static int live_map(void *owner, const struct gmm_span *span, uint32_t access)
-{
-	return 0;
-}
-
-static void live_wake(void *owner, const struct gmm_span *span)
-{
-}
-
-static uint32_t index_of(uint32_t id)
-{
-	return id == GMM_SLOTS_MAX - 1 ? SLOTS - 1 : id;
-}
-
-static bool same_info(const struct gmm_slot_info *a, const struct gmm_slot_config *b)
-{
-	return a->count == b->count &&
-	       (!a->count ||
-		(a->id == b->id && a->flags == b->flags && a->gfn == b->gfn && a->hva == b->hva &&
-		 a->memory == b->memory && a->memory_page == b->memory_page));
-}
-
-static int live_slot_change(void *owner, const struct gmm_slot_info *old,
-			    const struct gmm_slot_info *now)
-{
-	uint32_t index = index_of(old->count ? old->id : now->id);
-
-	fuzz_check(same_info(old, &run.slots[index].config),
-		   "the owner is told of a slot that was not there");
-	if (run.owner_fails_at && !--run.owner_fails_at) {
-		run.failed = true;
-		return -GMM_EIO;
-	}
-	run.told[index] = *now;
-	return 0;
-}
-
-static const struct gmm_stage2_ops owner_ops = {
-	.version = GMM_STAGE2_OPS_VERSION,
-	.flags = GMM_STAGE2_MAPS_PROTECTED,
-	.name = "numbers",
-	.map = live_map,
-	.unmap = live_span,
-	.protect = live_span,
-	.unprotect = live_span,
-	.wake = live_wake,
-	.slot_change = live_slot_change,
-};
-
-/* The reference */
-
-static struct reference *slot_at(uint64_t gfn)
-{
-	uint32_t i;
-
-	for (i = 0; i < SLOTS; i++)
-		if (run.slots[i].config.count && gfn >= run.slots[i].config.gfn &&
-		    gfn - run.slots[i].config.gfn < run.slots[i].config.count)
-			return &run.slots[i];
-	return NULL;
-}
-
-static bool is_taken(const struct reference *self, uint64_t gfn, uint64_t count)
-{
-	uint32_t i;
-
-	for (i = 0; i < SLOTS; i++) {
-		const struct gmm_slot_config *config = &run.slots[i].config;
-
-		if (&run.slots[i] != self && config->count && gfn < config->gfn + config->count &&
-		    config->gfn < gfn + count)
-			return true;
-	}
-	return false;
-}
-
-static bool is_direct(const struct reference *slot)
-{
-	return slot && slot->config.pointer && !(slot->config.memory_ops->flags & GMM_MEMORY_LAZY);
-}
-
-/* Whether a change covers frames, after rounding both to `unit` frames. */
-static bool is_changing(uint64_t gfn, uint64_t count, uint64_t unit)
-{
-	uint64_t first = gfn / unit * unit, end = (gfn + count + unit - 1) / unit * unit, i;
-
-	if (!run.changing.end)
-		return false;
-	if (run.changing_kind == GMM_RANGE_GFN)
-		return first < run.changing.end && run.changing.start < end;
-	for (i = first; i < end; i++) {
-		const struct reference *slot = slot_at(i);
-		uint64_t hva = slot ? slot->config.hva + ((i - slot->config.gfn) << run.shift) : 0;
-
-		if (slot && hva < run.changing.end &&
-		    run.changing.start <= hva + ((uint64_t)1 << run.shift) - 1)
-			return true;
-	}
-	return false;
-}
+#include "slot_reference.h"
 
 static uint32_t take_id(void)
 {
 	uint32_t index = program_take(run.program, SLOTS + 1);
 
 	return index == SLOTS - 1 ? GMM_SLOTS_MAX - 1 : index == SLOTS ? GMM_SLOTS_MAX : index;
-}
-
-static struct reference *find(uint32_t id)
-{
-	return id < GMM_SLOTS_MAX && run.slots[index_of(id)].config.count ?
-		       &run.slots[index_of(id)] :
-		       NULL;
 }
 
 /* Sizes: small ones, whole chunks and a few more or fewer, and absurd ones. */
@@ -302,6 +83,7 @@ static void inject(void)
 {
 	uint32_t how = program_byte(run.program);
 
+	run.faults = how & 0x80;
 	if (how & 1)
 		gmm_port_alloc_fail_at(1 + (how >> 1) % 16);
 	else
@@ -314,11 +96,10 @@ static bool injected(void)
 
 	gmm_port_alloc_fail_at(0);
 	run.owner_fails_at = 0;
+	run.faults = false;
 	run.failed = false;
 	return failed;
 }
-
-/* Operations */
 
 static struct gmm_slot_config take_config(uint32_t id)
 {
@@ -334,10 +115,10 @@ static struct gmm_slot_config take_config(uint32_t id)
 
 	/* One after the other: compilers differ in the order within an initialisation. */
 	config.flags = how & 1 ? program_take(run.program, 9) : 0;
-	config.memory_ops = &kinds[how & 2 ? program_take(run.program, 5) : how >> 2 & 1];
+	config.memory_ops = &memory_kinds[how & 2 ? program_take(run.program, 5) : how >> 2 & 1];
 	config.gfn = take_gfn();
 	config.count = take_count();
-	before = config.gfn && config.gfn < run.frames ? slot_at(config.gfn - 1) : NULL;
+	before = config.gfn && config.gfn < run.frames ? reference_at(config.gfn - 1) : NULL;
 	switch (how >> 4) {
 	case 1: /* at the very end of the addresses */
 		config.hva = -(config.count << run.shift);
@@ -372,6 +153,15 @@ static struct gmm_slot_config take_config(uint32_t id)
 	return config;
 }
 
+/* What has been filled from a page on is not any more. */
+static void forget(struct reference *slot, uint64_t first)
+{
+	for (; first < run.frames && slot->memory.filled; first++) {
+		slot->memory.filled -= slot->filled[first];
+		slot->filled[first] = 0;
+	}
+}
+
 static void do_add(void)
 {
 	uint32_t id = take_id();
@@ -383,38 +173,33 @@ static void do_add(void)
 
 	if (bad_flags(config.flags) || id >= GMM_SLOTS_MAX || !config.count ||
 	    (config.hva & mask) || ((uintptr_t)config.pointer & mask) ||
-	    config.memory_ops > &kinds[1])
+	    config.memory_ops > &memory_kinds[1])
 		fuzz_expect(&expected, GMM_EINVAL);
 	expect_range(&expected, &config);
-	if (find(id) || (config.count <= run.frames && is_taken(NULL, config.gfn, config.count)))
+	if (reference_of(id) ||
+	    (config.count <= run.frames && reference_is_taken(NULL, config.gfn, config.count)))
 		fuzz_expect(&expected, GMM_EEXIST);
 	expect_deadlock(&expected);
 	fuzz_say("add %u: %llu + %llu flags %u hva %llx", id, (unsigned long long)config.gfn,
 		 (unsigned long long)config.count, config.flags, (unsigned long long)config.hva);
 	/* Whoever is told of it knows the config by then. */
+	run.coming = &config;
 	answer = gmm_slot_add(run.guest, &config);
+	run.coming = NULL;
 	fuzz_check_answer(&expected, answer, injected(), "add");
+	if (answer && !reference_of(id) && id < GMM_SLOTS_MAX)
+		forget(&run.slots[index_of(id)], 0);
 	if (answer)
 		return;
 	slot = &run.slots[index_of(id)];
 	slot->config = config;
 	memset(slot->dirty, (config.flags & GMM_SLOT_LOG_ALL_SET) != 0, config.count);
-	memset(slot->filled, 0, config.count);
-	slot->memory.filled = 0;
-}
-
-static void forget(struct reference *slot, uint64_t first)
-{
-	for (; first < slot->config.count; first++) {
-		slot->memory.filled -= slot->filled[first];
-		slot->filled[first] = 0;
-	}
 }
 
 static void do_remove(void)
 {
 	uint32_t id = take_id();
-	struct reference *slot = find(id);
+	struct reference *slot = reference_of(id);
 	struct fuzz_errors expected = { 0 };
 	int answer = gmm_slot_remove(run.guest, id);
 
@@ -434,7 +219,7 @@ static void do_remove(void)
 static void do_move(void)
 {
 	uint32_t id = take_id();
-	struct reference *slot = find(id);
+	struct reference *slot = reference_of(id);
 	uint64_t gfn = take_gfn();
 	struct fuzz_errors expected = { 0 };
 	struct gmm_slot_config config;
@@ -444,7 +229,7 @@ static void do_move(void)
 		config = slot->config;
 		config.gfn = gfn;
 		expect_range(&expected, &config);
-		if (is_taken(slot, gfn, config.count))
+		if (reference_is_taken(slot, gfn, config.count))
 			fuzz_expect(&expected, GMM_EEXIST);
 	} else {
 		fuzz_expect(&expected, GMM_ENOENT);
@@ -459,19 +244,25 @@ static void do_move(void)
 static void do_resize(void)
 {
 	uint32_t id = take_id();
-	struct reference *slot = find(id);
+	struct reference *slot = reference_of(id);
 	uint64_t count = take_count();
 	struct fuzz_errors expected = { 0 };
-	struct gmm_slot_config config;
-	int answer = gmm_slot_resize(run.guest, id, count);
+	struct gmm_slot_config config = { .id = id };
+	int answer;
 
 	if (slot) {
 		config = slot->config;
 		config.count = count;
+		if (count > slot->config.count)
+			run.coming = &config;
+	}
+	answer = gmm_slot_resize(run.guest, id, count);
+	run.coming = NULL;
+	if (slot) {
 		if (!count)
 			fuzz_expect(&expected, GMM_EINVAL);
 		expect_range(&expected, &config);
-		if (is_taken(slot, config.gfn, count))
+		if (reference_is_taken(slot, config.gfn, count))
 			fuzz_expect(&expected, GMM_EEXIST);
 	} else {
 		fuzz_expect(&expected, GMM_ENOENT);
@@ -479,21 +270,21 @@ static void do_resize(void)
 	expect_deadlock(&expected);
 	fuzz_say("resize %u to %llu", id, (unsigned long long)count);
 	fuzz_check_answer(&expected, answer, injected(), "resize");
+	if (answer && slot)
+		forget(slot, slot->config.count);
 	if (answer)
 		return;
-	if (count < slot->config.count) {
+	if (count < slot->config.count)
 		forget(slot, count);
-	} else {
+	else
 		memset(slot->dirty + slot->config.count, 0, count - slot->config.count);
-		memset(slot->filled + slot->config.count, 0, count - slot->config.count);
-	}
 	slot->config.count = count;
 }
 
 static void do_flags(void)
 {
 	uint32_t id = take_id();
-	struct reference *slot = find(id);
+	struct reference *slot = reference_of(id);
 	uint32_t flags = program_take(run.program, 9);
 	struct fuzz_errors expected = { 0 };
 	int answer = gmm_slot_set_flags(run.guest, id, flags);
@@ -512,37 +303,16 @@ static void do_flags(void)
 	slot->config.flags = flags;
 }
 
-/* The cache is made for the look-up and gone after it. */
-static void check_found(const struct reference *slot, uint64_t page, uint32_t pages,
-			uint64_t within)
-{
-	uint64_t first = slot->config.memory_page + page;
-	uint8_t *pointer;
-	uint32_t i;
-
-	gmm_section_enter(run.reader);
-	pointer = gmm_cache_pointer(run.cache, 0, 1);
-	fuzz_check(pointer == (uint8_t *)(uintptr_t)(MAPPINGS +
-						     (first % (FRAMES_MAX * 4) << run.shift)) +
-				      within,
-		   "a cache points elsewhere");
-	fuzz_check(gmm_cache_writable(run.cache) == !(slot->config.flags & GMM_SLOT_READ_ONLY),
-		   "a cache has other rights than its slot");
-	for (i = 0; i < pages; i++)
-		fuzz_check(gmm_cache_pfn(run.cache, i) == first + i, "a cache has another frame");
-	gmm_section_exit(run.reader);
-}
-
 static void do_find_gpa(void)
 {
 	uint64_t gfn = take_gfn() % run.frames;
 	uint64_t pages = 1 + program_take(run.program, 4), end = gfn + pages - 1;
-	const struct reference *slot = slot_at(gfn), *last;
+	const struct reference *slot = reference_at(gfn), *last;
 	struct fuzz_errors expected = { 0 };
 	uint64_t bytes = pages << run.shift;
 	int answer;
 
-	last = end < run.frames ? slot_at(end) : NULL;
+	last = end < run.frames ? reference_at(end) : NULL;
 	if (end >= run.frames)
 		fuzz_expect(&expected, GMM_ERANGE);
 	else if (!slot || !last)
@@ -552,21 +322,21 @@ static void do_find_gpa(void)
 		/* There may be a hole between the slots. */
 		fuzz_expect(&expected, GMM_EFAULT);
 	}
-	if (is_changing(gfn, pages, 1))
+	if (reference_is_changing(gfn, pages, 1))
 		fuzz_expect(&expected, GMM_EDEADLK);
 	answer = gmm_cache_activate(run.cache, (gfn << run.shift) + 16, bytes - 16,
 				    GMM_CACHE_HOST | GMM_CACHE_GUEST | GMM_CACHE_WRITE);
 	fuzz_say("find %llu", (unsigned long long)gfn);
 	fuzz_check_answer(&expected, answer, injected(), "find");
 	if (!answer)
-		check_found(slot, gfn - slot->config.gfn, (uint32_t)pages, 16);
+		slot_check_found(slot, gfn - slot->config.gfn, (uint32_t)pages, 16);
 	fuzz_check(!gmm_cache_deactivate(run.cache), "a cache stays active");
 }
 
 /* Pages of a slot become resident, where the memory is lazy. */
 static void do_populate(void)
 {
-	const struct reference *slot = find(take_id());
+	const struct reference *slot = reference_of(take_id());
 	uint64_t first = program_byte(run.program), count = 1 + program_byte(run.program) % 16;
 	struct fuzz_errors expected = { 0 };
 	int answer;
@@ -577,7 +347,7 @@ static void do_populate(void)
 			    (first >> 1) % slot->config.count;
 	if (count > slot->config.count - first)
 		count = slot->config.count - first;
-	if (is_changing(slot->config.gfn + first, count, 1))
+	if (reference_is_changing(slot->config.gfn + first, count, 1))
 		fuzz_expect(&expected, GMM_EDEADLK);
 	answer = gmm_fault_populate(run.guest, slot->config.gfn + first, count, GMM_ACCESS_READ, 0);
 	fuzz_say("populate %llu + %llu", (unsigned long long)first, (unsigned long long)count);
@@ -601,7 +371,8 @@ static void do_find_hva(void)
 			continue;
 		found = &run.slots[i];
 		fitting++;
-		changing |= is_changing(config->gfn + ((hva - config->hva) >> run.shift), 1, 1);
+		changing |= reference_is_changing(config->gfn + ((hva - config->hva) >> run.shift),
+						  1, 1);
 	}
 	if (run.changing.end && run.changing_kind == GMM_RANGE_HVA)
 		changing |= (hva >> run.shift) <= (run.changing.end - 1) >> run.shift &&
@@ -613,7 +384,7 @@ static void do_find_hva(void)
 		fuzz_check(answer == (fitting ? 0 : -GMM_EFAULT), "an address is found: %d",
 			   answer);
 	if (!answer && fitting == 1)
-		check_found(found, (hva - found->config.hva) >> run.shift, 1, 0);
+		slot_check_found(found, (hva - found->config.hva) >> run.shift, 1, 0);
 	fuzz_check(answer || fitting, "an address of no slot is found");
 	fuzz_check(!gmm_cache_deactivate(run.cache), "a cache stays active");
 }
@@ -625,7 +396,7 @@ static void do_mark(void)
 	fuzz_say("mark %llu + %llu", (unsigned long long)gfn, (unsigned long long)count);
 	gmm_dirty_mark(run.guest, gfn, count);
 	for (i = 0; gfn + count >= gfn && i < count && gfn + i < run.frames; i++) {
-		struct reference *slot = slot_at(gfn + i);
+		struct reference *slot = reference_at(gfn + i);
 
 		if (slot)
 			slot->dirty[gfn + i - slot->config.gfn] = 1;
@@ -677,142 +448,6 @@ static void do_in_section(void)
 	gmm_section_exit(run.reader);
 }
 
-/* What must hold */
-
-static void check_pointer(uint64_t gpa, uint64_t length, uint32_t access)
-{
-	uint64_t last = gpa + length - 1;
-	uint64_t first_gfn = gpa >> run.shift, last_gfn = last >> run.shift;
-	const struct reference *slot = slot_at(first_gfn), *end;
-	uintptr_t pointer = (uintptr_t)gmm_slot_pointer(run.guest, gpa, length, access), expected;
-	bool may_miss, good;
-	uint64_t gfn;
-
-	if (!length || last < gpa || !is_direct(slot)) {
-		fuzz_check(!pointer, "a pointer to %llx, where none is", (unsigned long long)gpa);
-		return;
-	}
-	expected = (uintptr_t)slot->config.pointer + (gpa - (slot->config.gfn << run.shift));
-	good = last_gfn < run.frames;
-	may_miss = false;
-	for (gfn = first_gfn; good && gfn <= last_gfn; gfn = end->config.gfn + end->config.count) {
-		end = slot_at(gfn);
-		good = is_direct(end) &&
-		       (uintptr_t)end->config.pointer - (end->config.gfn << run.shift) ==
-			       (uintptr_t)slot->config.pointer - (slot->config.gfn << run.shift) &&
-		       !((access & GMM_ACCESS_WRITE) && (end->config.flags & GMM_SLOT_READ_ONLY));
-		if (!good)
-			break;
-		may_miss |= (end->config.flags ^ slot->config.flags) & GMM_SLOT_READ_ONLY;
-	}
-	if (good && run.changing.end) {
-		good = !is_changing(first_gfn, last_gfn - first_gfn + 1, 1);
-		may_miss |= is_changing(first_gfn, last_gfn - first_gfn + 1, 512);
-	}
-	fuzz_check(good || !pointer, "a pointer to %llx + %llx, where none is",
-		   (unsigned long long)gpa, (unsigned long long)length);
-	fuzz_check(!pointer || pointer == expected, "a pointer to %llx leads elsewhere",
-		   (unsigned long long)gpa);
-	fuzz_check(!good || pointer || may_miss, "no pointer to %llx + %llx",
-		   (unsigned long long)gpa, (unsigned long long)length);
-}
-
-static void check_pointers(const struct gmm_slot_config *config)
-{
-	uint64_t start = config->gfn << run.shift, bytes = config->count << run.shift;
-
-	gmm_section_enter(run.reader);
-	check_pointer(start, 1, GMM_ACCESS_READ);
-	check_pointer(start, bytes, GMM_ACCESS_READ);
-	check_pointer(start, bytes, GMM_ACCESS_WRITE);
-	check_pointer(start, bytes + 1, GMM_ACCESS_READ);
-	check_pointer(start + bytes - 1, 1, GMM_ACCESS_WRITE);
-	check_pointer(start + bytes - 1, 2, GMM_ACCESS_READ);
-	check_pointer(start + bytes, 1, GMM_ACCESS_READ);
-	check_pointer(start + bytes / 2, ~(uint64_t)0, GMM_ACCESS_READ);
-	check_pointer(start, 0, GMM_ACCESS_READ);
-	if (start) {
-		check_pointer(start - 1, 1, GMM_ACCESS_READ);
-		check_pointer(start - 1, 2, GMM_ACCESS_READ);
-	}
-	gmm_section_exit(run.reader);
-}
-
-static void check_log(const struct reference *slot)
-{
-	static uint64_t bitmap[FRAMES_MAX / 64];
-	const struct gmm_slot_config *config = &slot->config;
-	int64_t answer = gmm_dirty_peek(run.guest, config->id, 0, config->count, bitmap);
-	int64_t count = 0;
-	uint64_t i;
-
-	if (!(config->flags & GMM_SLOT_LOG_DIRTY)) {
-		fuzz_check(answer == -GMM_EINVAL, "a slot without a log has one");
-		return;
-	}
-	for (i = 0; i < config->count; i++) {
-		fuzz_check(((bitmap[i / 64] >> (i % 64)) & 1) == slot->dirty[i],
-			   "slot %u: page %llu is wrong in the log", config->id,
-			   (unsigned long long)i);
-		count += slot->dirty[i];
-	}
-	fuzz_check(answer == count, "%lld bits are said to be set, %lld are", (long long)answer,
-		   (long long)count);
-}
-
-static void check_slot(uint32_t index)
-{
-	const struct reference *slot = &run.slots[index];
-	const struct gmm_slot_config *config = &slot->config;
-	uint32_t id = index == SLOTS - 1 ? GMM_SLOTS_MAX - 1 : index;
-	struct gmm_page_survey survey;
-	struct gmm_slot_config now;
-	int answer = gmm_slot_get(run.guest, id, &now);
-
-	fuzz_check(!run.has_owner || same_info(&run.told[index], config),
-		   "slot %u: the owner knows another", id);
-	if (!config->count) {
-		fuzz_check(answer == -GMM_ENOENT, "slot %u is still there", id);
-		return;
-	}
-	fuzz_check(!answer && now.id == id && now.flags == config->flags &&
-			   now.gfn == config->gfn && now.count == config->count &&
-			   now.hva == config->hva && now.memory == config->memory &&
-			   now.memory_ops == config->memory_ops &&
-			   now.memory_page == config->memory_page && now.pointer == config->pointer,
-		   "slot %u is another", id);
-	check_pointers(config);
-	check_log(slot);
-	fuzz_check(!gmm_page_take_survey(run.guest, config->gfn, config->count, &survey),
-		   "a survey fails");
-	fuzz_check(survey.pages == config->count &&
-			   survey.present == (config->memory_ops->flags & GMM_MEMORY_LAZY ?
-						      slot->memory.filled :
-						      config->count),
-		   "slot %u: %llu pages are present, not %llu", id,
-		   (unsigned long long)survey.present, (unsigned long long)slot->memory.filled);
-}
-
-static void check_all(void)
-{
-	struct gmm_slot_config config;
-	uint64_t resident = 0;
-	uint32_t i, count = 0;
-
-	for (i = 0; i < SLOTS; i++) {
-		check_slot(i);
-		count += run.slots[i].config.count != 0;
-		resident += run.slots[i].config.count ? run.slots[i].memory.filled : 0;
-		fuzz_check(!run.slots[i].memory.references && !run.slots[i].memory.mappings,
-			   "memory is used by nobody");
-	}
-	fuzz_check(gmm_slot_count(run.guest) == count, "slots are counted wrongly");
-	fuzz_check(gmm_resident_pages(run.guest) == resident, "%llu pages count, not %llu",
-		   (unsigned long long)gmm_resident_pages(run.guest), (unsigned long long)resident);
-	fuzz_check(gmm_slot_get(run.guest, GMM_SLOTS_MAX, &config) == -GMM_ENOENT,
-		   "there is a slot too many");
-}
-
 static void step(void)
 {
 	static void (*const operations[])(void) = {
@@ -826,9 +461,10 @@ static void step(void)
 	operations[(operation & 0x7f) % 14]();
 	injected();
 	gmm_section_enter(run.reader);
-	check_pointer((uint64_t)program_byte(run.program) << (run.shift + 3), 8, GMM_ACCESS_READ);
+	slot_check_pointer((uint64_t)program_byte(run.program) << (run.shift + 3), 8,
+			   GMM_ACCESS_READ);
 	gmm_section_exit(run.reader);
-	check_all();
+	slot_check_all();
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -857,10 +493,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		step();
 	if (run.changing.end)
 		gmm_invalidate_end(run.guest, run.changing_kind, &run.changing, 1);
-	for (i = 0; i < SLOTS; i++)
+	for (i = 0; i < SLOTS; i++) {
 		if (run.slots[i].config.count)
 			fuzz_check(!gmm_slot_remove(run.guest, run.slots[i].config.id),
 				   "a slot stays");
+		forget(&run.slots[i], 0);
+	}
 	fuzz_check(!gmm_cache_destroy(run.cache), "a cache stays");
 	gmm_reader_unregister(run.reader);
 	fuzz_check(!gmm_guest_destroy(run.guest), "the guest stays");
