@@ -33,7 +33,7 @@ else
 	chmod 0 good
 	chmod 755 "$scratch"
 	cp -- "$GMM" "$scratch/gmm-for-all"
-	setpriv --reuid=$nobody --regid=$nobody --clear-groups timeout -k 2 10 "$scratch/gmm-for-all" run \
+	setpriv --reuid=$nobody --regid=$nobody --clear-groups timeout -k 20 100 "$scratch/gmm-for-all" run \
 		--snapshot "$scratch/good" >out 2>err || status=$?
 	rm -- "$scratch/gmm-for-all"
 	if [ "$status" -eq 126 ]; then
@@ -53,7 +53,7 @@ changed() {
 	head -c 32M /dev/urandom >snapshot
 	touch mark
 	mkfifo said
-	timeout -k 2 60 "$GMM" run --accel "$accel" --snapshot snapshot --duration 50 >said 2>err &
+	timeout -k 20 900 "$GMM" run --hang-after $hang_after --accel "$accel" --snapshot snapshot --duration 800 >said 2>err &
 	child=$!
 	status=0
 	{

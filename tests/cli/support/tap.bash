@@ -33,13 +33,54 @@ plan() {
 	echo "1..$number"
 }
 
+# No test says how fast a machine is. SECONDS of gmm() and refused() are for an idle one; a busy one gets so many times
+# as long before a command counts as hanging, and a vCPU as long as this (before `timeout` ends the command) for a step.
+patience=10
+hang_after=120
+
 # gmm SECONDS ARGUMENTS...: output in $scratch/out and $scratch/err, exit status in $status.
 gmm() {
-	local seconds=$1
+	local seconds=$(($1 * patience))
 	shift
+	[ "${1:-}" != run ] || set -- run --hang-after $hang_after "${@:2}"
 	status=0
-	(cd "$scratch" && exec timeout -k 2 "$seconds" "$GMM" "$@") >"$scratch/out" 2>"$scratch/err" ||
+	(cd "$scratch" && exec timeout -k 20 "$seconds" "$GMM" "$@") >"$scratch/out" 2>"$scratch/err" ||
 		status=$?
+}
+
+# number_of GROUP NAME: a number of the results in $scratch/out.json, or nothing.
+number_of() {
+	awk -v group="\"$1\":" -v name="\"$2\":" '
+	$1 == group { inside = 1 }
+	inside && $1 == name { sub(/,$/, "", $2); print $2; exit }' "$scratch/out.json" 2>/dev/null
+}
+
+# is_least LEAST GROUP NAME...: each of these results is at least that; $less has the others.
+is_least() {
+	local least=$1 group=$2 name found
+	shift 2
+	less=
+	for name; do
+		found=$(number_of "$group" "$name")
+		[ "${found:-0}" -ge "$least" ] || less+=" $group.$name=$found"
+	done
+	[ -z "$less" ]
+}
+
+# until_seen CHECK SECONDS ARGUMENTS...: `gmm run ARGUMENTS...` for so long, and again four times as long, up to a few
+# minutes, until CHECK (a command of the shell) holds or the run fails. What happens in a given time is up to the
+# machine; that it happens is not.
+until_seen() {
+	local check=$1 seconds=$2 try
+	shift 2
+	for try in 1 2 3 4 5; do
+		rm -f "$scratch/out.json"
+		gmm $((seconds + 60)) run --json "$scratch/out.json" "$@" --duration "$seconds"
+		[ "$status" -eq 0 ] || break
+		! eval "$check" || break
+		echo "# not yet after $seconds s, try $try: $check: ${less:-}"
+		seconds=$((seconds * 4))
+	done
 }
 
 # Nothing in the directories that the command could write to, but what the test itself put there.

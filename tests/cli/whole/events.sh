@@ -5,24 +5,24 @@
 set -uo pipefail
 source "$GMM_SOURCE/tests/cli/support/tap.bash"
 
-# A number of the results: number_of GROUP NAME.
-number_of() {
-	awk -v group="\"$1\":" -v name="\"$2\":" '
-	$1 == group { inside = 1 }
-	inside && $1 == name { sub(/,$/, "", $2); print $2; exit }' "$scratch/out.json"
-}
-
 # happened ACCELERATOR GROUP NAME...: each at least once in the last run.
 happened() {
-	local accel=$1 group=$2 name missing=''
+	local accel=$1 group=$2
 	shift 2
-	for name; do
-		[ "$(number_of "$group" "$name")" -ge 1 ] 2>/dev/null || missing+=" $name"
-	done
-	if [ -z "$missing" ]; then
+	if is_least 1 "$group" "$@"; then
 		ok "$accel: $group: $*"
 	else
-		not_ok "$accel: $group: $*" "none:$missing" "$(sed -n "/^$group/,/^[a-z]/p" "$scratch/out")"
+		not_ok "$accel: $group: $*" "not seen:$less" "$(sed -n "/^$group/,/^[a-z]/p" "$scratch/out")"
+	fi
+}
+
+# good NAME: nothing was lost in the last run.
+good() {
+	if [ "$status" -eq 0 ] && grep -q '^nothing was lost' "$scratch/out"; then
+		ok "$1"
+	else
+		not_ok "$1" "exit status $status" "$(grep -E 'LOST|FAILED' "$scratch/out" | head -n 3)" \
+			"$(tail -n 3 "$scratch/err")"
 	fi
 }
 
@@ -31,21 +31,7 @@ run() {
 	local name=$1
 	shift
 	gmm 60 run --memory 4M --resident 4M --json "$scratch/out.json" "$@"
-	if [ "$status" -eq 0 ] && grep -q '^nothing was lost' "$scratch/out"; then
-		ok "$name"
-	else
-		not_ok "$name" "exit status $status" "$(grep -E 'LOST|FAILED' "$scratch/out" | head -n 3)" \
-			"$(tail -n 3 "$scratch/err")"
-	fi
-}
-
-# What happens depends on how many threads get to run: a run that saw too little is followed by a longer one.
-enough() {
-	local group=$1 name
-	shift
-	for name; do
-		[ "$(number_of "$group" "$name")" -ge 1 ] 2>/dev/null || return 1
-	done
+	good "$name"
 }
 
 slots=(adds shrinks grows removes vcpu_reads vcpu_zeros vcpu_writes device_reads device_zeros device_writes harvested compared
@@ -59,15 +45,11 @@ for accel in process kvm; do
 	fi
 	wanted=("${slots[@]}")
 	[ $accel = kvm ] && wanted+=(moves under_use mmio_reads mmio_writes)
-	for seconds in 2 6 18; do
-		run "$accel: slots come and go, $seconds s" --accel $accel --events slots --duration $seconds
-		enough slots "${wanted[@]}" && break
-	done
+	until_seen "is_least 1 slots ${wanted[*]}" 2 --accel $accel --memory 4M --resident 4M --events slots
+	good "$accel: slots come and go"
 	happened $accel slots "${wanted[@]}"
-	for seconds in 1 4; do
-		run "$accel: ranges are discarded, $seconds s" --accel $accel --events discard --duration $seconds
-		enough discard "${discard[@]}" && break
-	done
+	until_seen "is_least 1 discard ${discard[*]}" 1 --accel $accel --memory 4M --resident 4M --events discard
+	good "$accel: ranges are discarded"
 	happened $accel discard "${discard[@]}"
 	run "$accel: both, dirty ring, little memory" --accel $accel --events slots,discard --dirty ring \
 		--resident 1M --vcpus 3 --duration 1

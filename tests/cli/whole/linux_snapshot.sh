@@ -10,7 +10,7 @@ if ! command -v qemu-system-x86_64 >/dev/null; then
 	plan
 	exit 0
 fi
-if ! timeout -k 2 180 "$GMM_SOURCE/scripts/linux-snapshot" "$scratch/linux" 2>"$scratch/err"; then
+if ! LINUX_SNAPSHOT_BOOT_SECONDS=120 timeout -k 20 500 "$GMM_SOURCE/scripts/linux-snapshot" "$scratch/linux" 2>"$scratch/err"; then
 	not_ok 'the snapshot is made' "$(tail -n 3 "$scratch/err")"
 	plan
 	exit 0

@@ -25,12 +25,13 @@ reserve_huge_pages() {
 	[ "$(cat "$huge")" -ge $((before + 16)) ]
 }
 
-# good NAME ARGUMENTS...: nothing lost, nothing left behind.
+# good NAME ARGUMENTS...: nothing lost, nothing left behind; long enough for what is in $seen.
+seen=true
 good() {
 	local name=$1 left
 	shift
 	touch "$scratch/mark"
-	gmm 60 run --duration 1 --json "$scratch/out.json" "$@" {guard}>&-
+	until_seen "$seen" 1 "$@" {guard}>&-
 	left=$(left_behind | grep -v '/out.json$')
 	if [ "$status" -eq 0 ] && [ -z "$left" ] && grep -q '^nothing was lost' "$scratch/out"; then
 		ok "$name"
@@ -38,13 +39,6 @@ good() {
 		not_ok "$name" "exit status $status" "left behind: $left" \
 			"$(grep -E 'LOST|FAILED' "$scratch/out" | head -n 3)" "$(tail -n 3 "$scratch/err")"
 	fi
-}
-
-# number GROUP NAME: of the results.
-number() {
-	awk -v group="\"$1\":" -v name="\"$2\":" '
-	$1 == group { inside = 1 }
-	inside && $1 == name { sub(/,$/, "", $2); print $2; exit }' "$scratch/out.json"
 }
 
 # holds NAME EXPRESSION: of the shell's arithmetic.
@@ -85,14 +79,16 @@ for accel in process kvm; do
 		continue
 	fi
 	# The device keeps 1024 caches of 32 KiB.
+	seen='is_least 1 caches kept'
 	good "$accel: memory mapped where it is in use" --accel $accel --memory 64M --resident 8M --mapping in-use
 	says "$accel: the run says so" 'the engine maps what is in use only'
 	holds "$accel: not all of it was mapped at a time" \
-		"$(number memory most_mapped_bytes) > 0 && $(number memory most_mapped_bytes) < 64 << 20"
-	holds "$accel: refreshes kept mappings" "$(number caches kept) > 0"
+		"$(number_of memory most_mapped_bytes) > 0 && $(number_of memory most_mapped_bytes) < 64 << 20"
+	holds "$accel: refreshes kept mappings" "$(number_of caches kept) > 0"
+	seen=true
 	good "$accel: memory mapped linearly" --accel $accel --memory 8M --mapping linear
 	holds "$accel: all of it was mapped, once" \
-		"$(number memory mapped_bytes) == 8 << 20 && $(number memory map_calls) == 0"
+		"$(number_of memory mapped_bytes) == 8 << 20 && $(number_of memory map_calls) == 0"
 done
 
 if ! usable kvm; then
@@ -110,15 +106,17 @@ else
 	done
 	head -c 4M /dev/urandom >"$scratch/ram"
 	good 'kvm: guest-memfd from a snapshot' --accel kvm --snapshot "$scratch/ram" --memory-kind guest-memfd
-	holds 'kvm: guest-memfd from a snapshot was filled whole' "$(number memory filled_bytes) == 4 << 20"
+	holds 'kvm: guest-memfd from a snapshot was filled whole' "$(number_of memory filled_bytes) == 4 << 20"
 fi
 
 refused 'more hugetlb memory than the host has' 'huge pages of 2 MiB are needed' 10 \
 	run --accel kvm --memory-kind hugetlb --memory 256G
 if reserve_huge_pages; then
+	seen='is_least 1 dirty pages'
 	good 'kvm: hugetlb' --accel kvm --memory 32M --memory-kind hugetlb --events none
+	seen=true
 	says 'kvm: hugetlb: the run says what it leaves out' 'nothing is evicted or aged'
-	holds 'kvm: hugetlb was harvested' "$(number dirty pages) > 0 && $(number memory evictions) == 0"
+	holds 'kvm: hugetlb was harvested' "$(number_of dirty pages) > 0 && $(number_of memory evictions) == 0"
 	good 'kvm: hugetlb, in use, with a ring' --accel kvm --memory 32M --memory-kind hugetlb --mapping in-use --dirty ring
 	head -c 4M /dev/urandom >"$scratch/ram"
 	good 'kvm: hugetlb from a snapshot' --accel kvm --snapshot "$scratch/ram" --memory-kind hugetlb

@@ -6,7 +6,7 @@
 set -uo pipefail
 source "$GMM_SOURCE/tests/cli/support/tap.bash"
 
-small=(run --accel process --memory 4M --duration 0.2)
+small=(run --hang-after $hang_after --accel process --memory 4M --duration 0.2)
 json=$scratch/out.json
 
 if ! usable process; then
@@ -39,27 +39,27 @@ json_is_whole() {
 
 echo >"$scratch/mark"
 status=0
-timeout -k 2 30 "$GMM" "${small[@]}" --json "$json" >&- 2>"$scratch/err" <&- || status=$?
+timeout -k 20 300 "$GMM" "${small[@]}" --json "$json" >&- 2>"$scratch/err" <&- || status=$?
 result 'standard output closed' 1 'standard output cannot be written'
 # Its lines went into no other file: memory, snapshot, pages.
 json_is_whole 'standard output closed: nothing was lost'
 
 status=0
-timeout -k 2 30 "$GMM" "${small[@]}" >/dev/full 2>"$scratch/err" || status=$?
+timeout -k 20 300 "$GMM" "${small[@]}" >/dev/full 2>"$scratch/err" || status=$?
 result 'standard output on a full disk' 1 'No space left on device'
 
 rm -f "$json"
 exec 3> >(:)
 wait $!
 status=0
-timeout -k 2 30 "$GMM" "${small[@]}" --json "$json" >&3 2>"$scratch/err" || status=$?
+timeout -k 20 300 "$GMM" "${small[@]}" --json "$json" >&3 2>"$scratch/err" || status=$?
 exec 3>&-
 result 'standard output to a pipe that nobody reads' 1 ''
 json_is_whole 'standard output to a pipe that nobody reads: the JSON file is whole'
 
 rm -f "$json"
 mkfifo "$scratch/fifo"
-timeout -k 2 10 cat "$scratch/fifo" >"$json" &
+timeout -k 2 300 cat "$scratch/fifo" >"$json" &
 gmm 30 "${small[@]}" --json "$scratch/fifo"
 [ -p "$scratch/fifo" ] || not_ok 'a JSON file that is a FIFO' 'it was replaced'
 wait $!
@@ -77,11 +77,11 @@ else
 fi
 rm -f "$scratch/link"
 
-# The signal is sent when the guest is about to run; timeout makes two of it, and kills -k seconds later:
-# a busy machine may need more than two to end in order.
+# The signal is sent when the guest is about to run; timeout makes two of it, and kills -k seconds later: a busy machine
+# needs longer to end in order.
 for signal in INT TERM; do
 	mkfifo "$scratch/fifo"
-	timeout -k 60 90 "$GMM" run --accel process --memory 4M --duration 80 >"$scratch/fifo" 2>"$scratch/err" &
+	timeout -k 300 900 "$GMM" run --hang-after $hang_after --accel process --memory 4M --duration 800 >"$scratch/fifo" 2>"$scratch/err" &
 	child=$!
 	status=0
 	{
@@ -92,7 +92,7 @@ for signal in INT TERM; do
 	wait $child || status=$?
 	rm -f "$scratch/fifo"
 	if [ $status -eq 0 ] && grep -q '^nothing was lost' "$scratch/out" &&
-		! grep -qE 'vCPUs ran +8[0-9]\.[0-9] s$' "$scratch/out" &&
+		! grep -qE 'vCPUs ran +8[0-9][0-9]\.[0-9] s$' "$scratch/out" &&
 		[ -z "$(left_behind | grep -v '/out.json$')" ]; then
 		ok "SIG$signal ends a run in order"
 	else
@@ -105,7 +105,7 @@ limited() {
 	local name=$1 text=$2
 	shift 2
 	status=0
-	(ulimit "$@" && exec timeout -k 2 30 "$GMM" "${small[@]}") >"$scratch/out" 2>"$scratch/err" ||
+	(ulimit "$@" && exec timeout -k 20 300 "$GMM" "${small[@]}") >"$scratch/out" 2>"$scratch/err" ||
 		status=$?
 	result "$name" 2 "$text"
 }
@@ -114,7 +114,7 @@ limited 'a limit of address space' 'raise the limit (ulimit' -v 40000
 bad=
 for ((files = 4; files < 30; files++)); do
 	status=0
-	(ulimit -n $files && exec timeout -k 2 30 "$GMM" "${small[@]}") >"$scratch/out" 2>"$scratch/err" ||
+	(ulimit -n $files && exec timeout -k 20 300 "$GMM" "${small[@]}") >"$scratch/out" 2>"$scratch/err" ||
 		status=$?
 	[ $status -ne 0 ] || break
 	[ $status -eq 2 ] && [ "$(grep -cF 'ulimit -n' "$scratch/err")" -eq 1 ] ||
@@ -129,12 +129,16 @@ fi
 # on_terminal COMMAND...: what a terminal gets, in $scratch/out.
 on_terminal() {
 	printf -v command '%q ' env "$@"
-	timeout -k 2 30 script -qec "$command" /dev/null </dev/null >"$scratch/out" 2>&1
+	timeout -k 20 300 script -qec "$command" /dev/null </dev/null >"$scratch/out" 2>&1
 }
 if ! command -v script >/dev/null; then
 	skip 'a terminal' 'script is missing (package bsdutils)'
 else
-	on_terminal TERM=xterm "$GMM" "${small[@]}" --duration 1
+	# The line comes with time.
+	for seconds in 1 4 16; do
+		on_terminal TERM=xterm "$GMM" "${small[@]}" --duration $seconds
+		! grep -q $'\r\033\\[Kprocess .*verified' "$scratch/out" || break
+	done
 	if grep -q $'\r\033\\[Kprocess .*verified' "$scratch/out" && grep -q $'\033\\[32m' "$scratch/out"; then
 		ok 'a terminal gets the live line and colours'
 	else
@@ -159,10 +163,10 @@ fi
 full() {
 	local name=$1 text=$2 attempt
 	shift 2
-	for attempt in 1 2 3 4 5 6; do
+	for attempt in {1..40}; do
 		status=0
 		# shellcheck disable=SC2016
-		timeout -k 2 60 unshare --mount --propagation private bash -c \
+		timeout -k 20 600 unshare --mount --propagation private bash -c \
 			'mount -t tmpfs -o size=1M gmm "$TMPDIR" && exec "$@"' full "$GMM" "$@" \
 			>"$scratch/out" 2>"$scratch/err" || status=$?
 		if [ "$status" -ne 1 ] || ! grep -qE '^FAILED: .*free space' "$scratch/out"; then
@@ -181,9 +185,9 @@ else
 	for accel in process kvm; do
 		usable $accel || { skip "$accel: a full disk" "$reason"; continue; }
 		full "$accel: no room for evicted pages" 'evicted pages in .*No space left' run \
-			--accel $accel --memory 64M --resident 4M --duration 50
+			--accel $accel --memory 64M --resident 4M --hang-after $hang_after --duration 500
 		full "$accel: no room for harvested pages" 'harvested pages cannot be kept' run \
-			--accel $accel --memory 64M --resident 64M --duration 50
+			--accel $accel --memory 64M --resident 64M --hang-after $hang_after --duration 500
 	done
 fi
 plan

@@ -58,7 +58,7 @@ else
 fi
 
 leave_out=
-gmm 60 run --accel process --memory 64M --resident 8M --duration 2 --leave-out protect --report "$scratch/loss.html" \
+until_seen false 2 --accel process --memory 64M --resident 8M --leave-out protect --report "$scratch/loss.html" \
 	--json "$scratch/loss.json"
 [ "$status" -ne 1 ] || leave_out=yes
 
@@ -73,7 +73,7 @@ fi
 browse() {
 	local name=$1
 	shift
-	timeout -k 2 60 "$browser" --headless --no-sandbox --disable-gpu --hide-scrollbars --no-first-run \
+	timeout -k 20 300 "$browser" --headless --no-sandbox --disable-gpu --hide-scrollbars --no-first-run \
 		--disable-background-networking --enable-logging=stderr --user-data-dir="$scratch/profile" \
 		--window-size=1280,2400 "$@" >"$scratch/$name.out" 2>"$scratch/$name.log" </dev/null
 	grep -F CONSOLE "$scratch/$name.log" >"$scratch/$name.console" || true

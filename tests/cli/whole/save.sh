@@ -60,7 +60,7 @@ for accel in process kvm; do
 		before=$(digest one)
 
 		# Longer until something was written: the machine may be busy.
-		for seconds in 0.5 2 8; do
+		for seconds in 0.5 2 8 32 128; do
 			gmm 60 "${run[@]}" --snapshot one --save one --save-every 0.1 --duration $seconds
 			[ "$(names one | wc -l)" -eq "$chain" ] || break
 		done
@@ -91,7 +91,7 @@ run=(run --accel process --duration 0.3)
 
 # Of the harvested pages some are left out: the proof must see that.
 before=$(digest one)
-for seconds in 0.5 2 8; do
+for seconds in 0.5 2 8 32 128; do
 	gmm 60 "${run[@]}" --snapshot one --save one --lose-saved --duration $seconds
 	[ "$status" -eq 0 ] || break
 	before=$(digest one)
@@ -121,7 +121,7 @@ for ((i = 0; i < 20; i++)); do
 	before=$(digest one)
 	from=(--snapshot one)
 	[ $((i % 2)) -eq 0 ] || from=(--memory 4M)
-	"$GMM" "${run[@]}" --duration 0.1 --save-every 0.03 "${from[@]}" --save one >out 2>err &
+	"$GMM" "${run[@]}" --hang-after $hang_after --duration 0.1 --save-every 0.03 "${from[@]}" --save one >out 2>err &
 	child=$!
 	sleep "0.$((100 + RANDOM % 450))"
 	kill -KILL $child 2>/dev/null
@@ -141,7 +141,7 @@ saved 'what was killed left is removed by the next save' one
 
 # Two savers: the first goes on until it is told to end.
 mkfifo said
-timeout -k 2 60 "$GMM" "${run[@]}" --duration 50 --memory 4M --save two >said 2>err.first &
+timeout -k 20 900 "$GMM" "${run[@]}" --hang-after $hang_after --duration 800 --memory 4M --save two >said 2>err.first &
 child=$!
 {
 	IFS= read -r _
@@ -161,7 +161,7 @@ if ! command -v script >/dev/null; then
 	skip 'a terminal shows the progress' 'script is missing (package bsdutils)'
 else
 	printf -v command '%q ' env TERM=xterm "$GMM" "${run[@]}" --memory 4M --save two
-	timeout -k 2 30 script -qec "$command" /dev/null </dev/null >out 2>&1
+	timeout -k 20 300 script -qec "$command" /dev/null </dev/null >out 2>&1
 	if grep -q $'\r\033\\[Kprocess  saving: proof [0-9]*/1024 pages' out; then
 		ok 'a terminal shows the progress'
 	else
@@ -176,12 +176,12 @@ full() {
 		mount -t tmpfs -o size=6M gmm full || exit 99
 		gmm=$1
 		shift
-		timeout -k 2 60 "$gmm" "$@" --memory 1M --save full/saved || exit 98
+		timeout -k 20 600 "$gmm" "$@" --memory 1M --save full/saved || exit 98
 		ls full/saved >before
-		timeout -k 2 60 "$gmm" "$@" --memory 16M --save full/saved >out 2>err
+		timeout -k 20 600 "$gmm" "$@" --memory 16M --save full/saved >out 2>err
 		echo $? >status
 		ls full/saved >after
-		timeout -k 2 60 "$gmm" "$@" --snapshot full/saved >again 2>&1 || exit 97
+		timeout -k 20 600 "$gmm" "$@" --snapshot full/saved >again 2>&1 || exit 97
 	' full "$GMM" "${run[@]}" >first 2>&1
 }
 mkdir full

@@ -56,22 +56,28 @@ while read -r name _ offset; do
 	echo "p:$group/$name $2:$offset" >>uprobe_events || exit 77
 done < <(sort -u -k1,1 "$1/probes")
 echo 1 >instances/$group/events/$group/enable || exit 77
-timeout -k 2 60 "$2" run --accel process --memory 16M --duration 1 >"$1/out" 2>"$1/err"
-status=$?
+# Longer until each has fired.
+for seconds in 1 4 16 64; do
+	timeout -k 20 600 "$2" run --hang-after 120 --accel process --memory 16M --duration $seconds >"$1/out" 2>"$1/err"
+	status=$?
+	[ $status -eq 0 ] && awk -v wanted="$3" 'BEGIN { split(wanted, names, " ") } { hits[$(NF - 1)] = $NF }
+		END { for (i in names) if (!hits[names[i]]) exit 0; exit 1 }' uprobe_profile || break
+done
 awk -v group=$group '{ print $(NF - 1), $NF }' uprobe_profile >"$1/hits"
 exit $status
 TRACED
 mkdir "$scratch/tracefs"
 fired='a run fires them'
+wanted=(invalidate_begin invalidate_end cache_invalidate cache_refresh fault_serve_at evict harvest slot_change vcpu_kick)
 if ! usable process; then
 	skip "$fired" "$reason"
 elif [ "$(id -u)" -ne 0 ]; then
 	skip "$fired" 'not root'
 else
 	status=0
-	timeout -k 2 100 unshare --mount --propagation private bash "$scratch/traced" "$scratch" "$GMM" 2>"$scratch/why" || status=$?
+	timeout -k 20 800 unshare --mount --propagation private bash "$scratch/traced" "$scratch" "$GMM" "${wanted[*]}" 2>"$scratch/why" || status=$?
 	missing=
-	for name in invalidate_begin invalidate_end cache_invalidate cache_refresh fault_serve_at evict harvest slot_change vcpu_kick; do
+	for name in "${wanted[@]}"; do
 		[ "$(awk -v name=$name '$1 == name { print $2 }' "$scratch/hits" 2>/dev/null)" -gt 0 ] 2>/dev/null ||
 			missing+="$name "
 	done
