@@ -282,6 +282,26 @@ void gmm_live_stage2_visit(struct gmm_live_stage2 *live, gmm_hva_t start, uint64
 	pthread_rwlock_unlock(&live->lock);
 }
 
+void gmm_live_stage2_visit_outside(struct gmm_live_stage2 *live, gmm_hva_t start, uint64_t bytes,
+				   void (*fn)(void *opaque, gmm_hva_t start, uint64_t bytes),
+				   void *opaque)
+{
+	gmm_hva_t end = start + bytes;
+	uint32_t i;
+
+	pthread_rwlock_rdlock(&live->lock);
+	for (i = lower_bound(live, start); i < live->count && live->ranges[i].hva < end; i++) {
+		const struct gmm_live_range *range = &live->ranges[i];
+
+		if (range->hva > start)
+			fn(opaque, start, range->hva - start);
+		start = range->hva + range->bytes;
+	}
+	if (start < end)
+		fn(opaque, start, end - start);
+	pthread_rwlock_unlock(&live->lock);
+}
+
 static uint64_t span_bytes(const struct gmm_span *span)
 {
 	return span->count << PAGE_SHIFT;

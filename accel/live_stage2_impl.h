@@ -43,6 +43,10 @@ bool gmm_live_stage2_is_own_change(struct gmm_live_stage2 *live, gmm_hva_t start
 /* Copies the first range that ends behind `hva`; false: there is none. */
 bool gmm_live_stage2_next(struct gmm_live_stage2 *live, gmm_hva_t hva,
 			  struct gmm_live_range *range);
+/* Calls fn() with each part of [start, start + bytes) that is in no slot; no slot changes meanwhile. */
+void gmm_live_stage2_visit_outside(struct gmm_live_stage2 *live, gmm_hva_t start, uint64_t bytes,
+				   void (*fn)(void *opaque, gmm_hva_t start, uint64_t bytes),
+				   void *opaque);
 /* Calls fn() with each part of [start, start + bytes) that is in a slot; no slot changes meanwhile. */
 void gmm_live_stage2_visit(struct gmm_live_stage2 *live, gmm_hva_t start, uint64_t bytes,
 			   void (*fn)(void *opaque, const struct gmm_live_range *range,

@@ -252,6 +252,44 @@ static void repair_watched(struct gmm_repair_service *service, gmm_hva_t start, 
 	}
 }
 
+static void unregister_unwatched(void *opaque, gmm_hva_t start, uint64_t bytes)
+{
+	struct gmm_repair_service *service = opaque;
+	gmm_hva_t end = start + bytes, next;
+	uint32_t i;
+
+	pthread_mutex_lock(&service->lock);
+	for (; start < end; start = next) {
+		bool watched = false;
+
+		next = end;
+		for (i = 0; i < WATCHED && !watched; i++) {
+			gmm_hva_t from = service->watched[i].mapping;
+			uint64_t size = service->watched[i].bytes;
+
+			watched = start >= from && start - from < size;
+			if (watched)
+				next = from + size;
+			else if (size && from > start && from < next)
+				next = from;
+		}
+		if (!watched)
+			gmm_userfault_unregister(service->config.userfault, start, next - start);
+	}
+	pthread_mutex_unlock(&service->lock);
+}
+
+/*
+ * What was moved is somebody else's now and still tells its faults. By now other memory may be there,
+ * and where that is guest memory it stays registered.
+ */
+static void let_go_of_moved(struct gmm_repair_service *service,
+			    const struct gmm_userfault_event *event)
+{
+	gmm_live_stage2_visit_outside(service->config.live, event->target, event->bytes,
+				      unregister_unwatched, service);
+}
+
 /* Returns whether one more look is worth it. */
 static bool do_event(struct gmm_repair_service *service, const struct gmm_userfault_event *event,
 		     uint32_t looks)
@@ -259,7 +297,7 @@ static bool do_event(struct gmm_repair_service *service, const struct gmm_userfa
 	struct look look = { .service = service, .last = looks == LOOKS };
 
 	if (event->kind == GMM_USERFAULT_EVENT_MOVED && looks == 1)
-		gmm_userfault_unregister(service->config.userfault, event->target, event->bytes);
+		let_go_of_moved(service, event);
 	if (event->kind != GMM_USERFAULT_EVENT_REMOVED)
 		gmm_live_stage2_visit(service->config.live, event->start, event->bytes,
 				      restore_part, &look);

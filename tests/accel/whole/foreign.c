@@ -97,6 +97,16 @@ static int (*restore)(void *memory, gmm_hva_t hva, uint64_t bytes,
 		      int (*ready)(void *opaque, gmm_hva_t hva, uint64_t bytes), void *opaque);
 /* Goes when it was found to be in the way. */
 static void *stranger_that_goes;
+/* Held by a test: no event is done with meanwhile. */
+static pthread_mutex_t repairing = PTHREAD_MUTEX_INITIALIZER;
+static int (*lost)(void *memory, uint64_t page, uint32_t count, uint64_t *gone);
+
+static int lost_when_let(void *memory, uint64_t page, uint32_t count, uint64_t *gone)
+{
+	pthread_mutex_lock(&repairing);
+	pthread_mutex_unlock(&repairing);
+	return lost(memory, page, count, gone);
+}
 
 static int restore_once_without_stranger(void *memory, gmm_hva_t hva, uint64_t bytes,
 					 int (*ready)(void *opaque, gmm_hva_t hva, uint64_t bytes),
@@ -140,6 +150,8 @@ static void setup(struct world *world, enum gmm_memory_kind kind)
 	memory_ops = *gmm_memory_ops_of(world->memory);
 	restore = memory_ops.restore;
 	memory_ops.restore = restore_once_without_stranger;
+	lost = memory_ops.lost;
+	memory_ops.lost = lost_when_let;
 	slot.memory_ops = &memory_ops;
 	assert_int_equal(gmm_slot_add(world->guest, &slot), 0);
 	gmm_memory_attach_userfault(world->memory, gmm_userfault_descriptor(world->userfault));
@@ -435,6 +447,47 @@ static void test_a_strangers_mapping_that_goes_is_no_matter(void **state)
 	teardown(&world);
 }
 
+/* What was moved has gone from its new place, and guest memory is there when the event is handled. */
+static void test_memory_at_the_target_of_a_move_stays_registered(void **state)
+{
+	struct gmm_memory_config config = { .kind = GMM_MEMORY_KIND_MEMFD,
+					    .page_count = PAGES,
+					    .page_shift = 12 };
+	struct gmm_slot_config slot = { .id = 1, .gfn = PAGES, .count = PAGES };
+	char text[GMM_BACKING_TEXT_SIZE] = "";
+	struct gmm_memory *memory;
+	struct world world;
+	uint8_t *target;
+
+	setup(&world, GMM_MEMORY_KIND_MEMFD);
+	target = mmap(NULL, PAGES * PAGE, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	assert_ptr_not_equal(target, MAP_FAILED);
+	use(&world, 0);
+	pthread_mutex_lock(&repairing);
+	assert_int_equal(munmap(world.vcpu, PAGE), 0);
+	assert_ptr_equal(mremap(world.vcpu + 8 * PAGE, 2 * PAGE, 2 * PAGE,
+				MREMAP_MAYMOVE | MREMAP_FIXED, target + 4 * PAGE),
+			 target + 4 * PAGE);
+	assert_int_equal(munmap(target, PAGES * PAGE), 0);
+	config.vcpu_address = target;
+	config.source = world.source;
+	if (gmm_memory_create(&config, &memory, text, sizeof(text)))
+		fail_msg("%s", text);
+	slot.hva = (uintptr_t)target;
+	slot.memory = memory;
+	slot.memory_ops = gmm_memory_ops_of(memory);
+	assert_int_equal(gmm_slot_add(world.guest, &slot), 0);
+	pthread_mutex_unlock(&repairing);
+	settle(&world, 3);
+	assert_true(gmm_userfault_is_registered(world.userfault, (uintptr_t)target + 4 * PAGE));
+	assert_int_equal(world.not_restored, 0);
+	assert_memory_equal(target + 4 * PAGE, (const void *)at(&world, 4), PAGE);
+	assert_int_equal(gmm_slot_remove(world.guest, 1), 0);
+	gmm_memory_close(memory);
+	assert_as_in_source(&world, 8);
+	teardown(&world);
+}
+
 static void test_private_memory_loses_what_is_freed(void **state)
 {
 	struct world world;
@@ -559,6 +612,7 @@ int main(void)
 		cmocka_unit_test(test_moved_memory_is_mapped_again_where_it_was),
 		cmocka_unit_test(test_a_strangers_mapping_stays),
 		cmocka_unit_test(test_a_strangers_mapping_that_goes_is_no_matter),
+		cmocka_unit_test(test_memory_at_the_target_of_a_move_stays_registered),
 		cmocka_unit_test(test_private_memory_loses_what_is_freed),
 		cmocka_unit_test(test_own_aging_is_nobody_elses_change),
 		cmocka_unit_test(test_protecting_waits_for_whoever_reads_events),
