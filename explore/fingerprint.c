@@ -161,8 +161,12 @@ void explore_fingerprint_add(struct explore_fingerprint *fingerprint, uint32_t t
 			  stored ? &fingerprint->stores[thread] :
 				   &fingerprint->threads[thread];
 
-	if (!access->object)
+	if (!access->object) {
+		/* Another turn: what follows is not the state before it, to which it is equal else. */
+		if (access->op == GMM_SIM_RELAX)
+			*chain = mix(*chain + 1);
 		return;
+	}
 	now = mix(*chain ^ ((uint64_t)access->op << 32 | (uint32_t)access->site->line));
 	if (access->op == GMM_SIM_FREE)
 		now = freed(fingerprint, now, access);

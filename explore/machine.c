@@ -3,11 +3,8 @@
 
 #include <gmm_port/alloc.h>
 #include <gmm_port/section.h>
-#include <gmm_port/thread.h>
 
 #define RANK_LIVE 190u
-#define REACH_FRAME 8u /* shift */
-#define REACH_ACCESS 0xffu
 
 uint64_t machine_word(uint32_t page)
 {
@@ -21,12 +18,30 @@ uint64_t *machine_frame(struct machine *machine, gmm_pfn_t pfn)
 
 uint64_t *machine_contents(struct machine *machine, uint32_t page)
 {
-	return machine_frame(machine, gmm_load_relaxed(&machine->frame_of[page]));
+	return machine_frame(machine, gmm_load_relaxed(&machine->pages[page].frame));
 }
 
 static bool is_there(const struct machine *machine, uint64_t page)
 {
-	return machine->resident[page] || (machine->traits & MACHINE_LOSES);
+	return machine->pages[page].resident || (machine->traits & MACHINE_LOSES);
+}
+
+/*
+ * One step over words of a page, of which one is its frame's number, and over that frame: again when
+ * it has moved until the step's turn. Returns the frame.
+ */
+static uint64_t *page_step(struct machine *machine, const uint64_t *words, uint32_t count,
+			   bool writes, const struct machine_page *page, bool frame_writes,
+			   const struct gmm_sim_site *site)
+{
+	uint64_t frame;
+
+	do {
+		frame = page->frame;
+		gmm_sim_touch_two(words, count * sizeof(*words), writes,
+				  machine_frame(machine, frame), frame_writes, site);
+	} while (frame != page->frame);
+	return machine_frame(machine, frame);
 }
 
 static int resolve(void *opaque, uint64_t page, uint32_t count, uint32_t access, gmm_pfn_t *pfns)
@@ -34,14 +49,19 @@ static int resolve(void *opaque, uint64_t page, uint32_t count, uint32_t access,
 	struct machine *machine = opaque;
 	uint32_t i;
 
+	machine->resolves++;
 	if (page + count > MACHINE_PAGES)
 		return -GMM_EFAULT;
 	if ((machine->fail_resolve && !--machine->fail_resolve) ||
 	    gmm_sim_call_fails(0, GMM_SIM_SITE("resolve")))
 		return -GMM_ENOMEM;
 	for (i = 0; i < count; i++) {
+		struct machine_page *at = &machine->pages[page + i];
+
+		gmm_sim_touch_two(&at->resident, 2 * sizeof(at->resident), false, NULL, false,
+				  GMM_SIM_SITE("resolve"));
 		machine_check(is_there(machine, page + i));
-		pfns[i] = gmm_load_relaxed(&machine->frame_of[page + i]);
+		pfns[i] = at->frame;
 		machine->references[pfns[i]]++;
 	}
 	return 0;
@@ -58,6 +78,13 @@ static void put(void *opaque, const gmm_pfn_t *pfns, uint32_t count)
 	}
 }
 
+/* Whoever uses a mapping of the frame does so before or behind this. */
+static void touch_frame(struct machine *machine, gmm_pfn_t pfn, const struct gmm_sim_site *site)
+{
+	gmm_sim_touch_two(machine_frame(machine, pfn), 2 * sizeof(uint64_t), true, NULL, false,
+			  site);
+}
+
 static int map(void *opaque, const gmm_pfn_t *pfns, uint32_t count, uint32_t access, void **pointer)
 {
 	struct machine *machine = opaque;
@@ -69,8 +96,10 @@ static int map(void *opaque, const gmm_pfn_t *pfns, uint32_t count, uint32_t acc
 	if ((machine->fail_map && !--machine->fail_map) ||
 	    gmm_sim_call_fails(1, GMM_SIM_SITE("map")))
 		return -GMM_ENOMEM;
-	for (i = 0; i < count; i++)
+	for (i = 0; i < count; i++) {
+		touch_frame(machine, pfns[i], GMM_SIM_SITE("map"));
 		machine->mappings[pfns[i]]++;
+	}
 	*pointer = machine_frame(machine, pfns[0]);
 	return 0;
 }
@@ -82,8 +111,10 @@ static void unmap(void *opaque, void *pointer, uint32_t count)
 	uint32_t i;
 
 	machine_check(offset % MACHINE_PAGE_BYTES == 0);
-	for (i = 0; i < count; i++)
+	for (i = 0; i < count; i++) {
+		touch_frame(machine, offset / MACHINE_PAGE_BYTES + i, GMM_SIM_SITE("unmap"));
 		machine_check(--machine->mappings[offset / MACHINE_PAGE_BYTES + i] >= 0);
+	}
 }
 
 static int fill(void *opaque, uint64_t page, uint32_t count, enum gmm_page_origin origin)
@@ -92,13 +123,15 @@ static int fill(void *opaque, uint64_t page, uint32_t count, enum gmm_page_origi
 	uint32_t i;
 
 	for (i = 0; i < count; i++) {
-		uint64_t word = origin == GMM_ORIGIN_SOURCE ? machine->source[page + i] :
-				origin == GMM_ORIGIN_STORE  ? machine->store[page + i] :
-							      0;
+		struct machine_page *at = &machine->pages[page + i];
+		uint64_t *contents =
+			page_step(machine, &at->store, 3, true, at, true, GMM_SIM_SITE("fill"));
 
-		machine_check(!machine->resident[page + i]);
-		gmm_store_relaxed(machine_contents(machine, (uint32_t)page + i), word);
-		machine->resident[page + i] = true;
+		machine_check(!at->resident);
+		*contents = origin == GMM_ORIGIN_SOURCE ? machine->source[page + i] :
+			    origin == GMM_ORIGIN_STORE	? at->store :
+							  0;
+		at->resident = true;
 	}
 	return 0;
 }
@@ -109,11 +142,12 @@ static int write_out(void *opaque, uint64_t page, uint32_t count)
 	uint32_t i;
 
 	for (i = 0; i < count; i++) {
+		struct machine_page *at = &machine->pages[page + i];
+		const uint64_t *contents = page_step(machine, &at->store, 3, true, at, false,
+						     GMM_SIM_SITE("write out"));
+
 		machine_check(is_there(machine, page + i));
-		machine->store[page + i] =
-			machine->resident[page + i] ?
-				gmm_load_relaxed(machine_contents(machine, (uint32_t)page + i)) :
-				0;
+		at->store = at->resident ? *contents : 0;
 	}
 	return 0;
 }
@@ -126,15 +160,15 @@ static void take_from_reach(struct machine *machine, uint64_t page, uint32_t acc
 {
 	uint32_t thread;
 
-	if (access == REACH_ACCESS)
-		(void)gmm_exchange(&machine->reach[page], 0u);
+	if (access == MACHINE_REACH_ACCESS)
+		(void)gmm_exchange(&machine->pages[page].reach, (uint64_t)0);
 	else
-		gmm_fetch_and(&machine->reach[page], ~access);
+		gmm_fetch_and(&machine->pages[page].reach, ~(uint64_t)access);
 	if (!(machine->traits & MACHINE_TLB) || (machine->traits & MACHINE_TLB_UNFLUSHED))
 		return;
 	for (thread = 0; thread < MACHINE_TLBS; thread++)
 		if (gmm_load_relaxed(&machine->tlb[thread][page]))
-			(void)gmm_exchange(&machine->tlb[thread][page], 0u);
+			(void)gmm_exchange(&machine->tlb[thread][page], (uint64_t)0);
 }
 
 static int discard(void *opaque, uint64_t page, uint32_t count)
@@ -143,10 +177,15 @@ static int discard(void *opaque, uint64_t page, uint32_t count)
 	uint32_t i;
 
 	for (i = 0; i < count; i++) {
+		struct machine_page *at = &machine->pages[page + i];
+		uint64_t *contents;
+
 		/* Out of the vCPUs' reach first, and complete. */
-		take_from_reach(machine, page + i, REACH_ACCESS);
-		machine->resident[page + i] = false;
-		gmm_store_relaxed(machine_contents(machine, (uint32_t)page + i), MACHINE_POISON);
+		take_from_reach(machine, page + i, MACHINE_REACH_ACCESS);
+		contents = page_step(machine, &at->resident, 2, true, at, true,
+				     GMM_SIM_SITE("discard"));
+		at->resident = false;
+		*contents = MACHINE_POISON;
 	}
 	return 0;
 }
@@ -155,15 +194,14 @@ static int read_page(void *opaque, uint64_t page, bool resident, enum gmm_page_o
 		     void *buffer)
 {
 	struct machine *machine = opaque;
-	uint64_t word;
+	struct machine_page *at = &machine->pages[page];
+	const uint64_t *contents =
+		page_step(machine, &at->store, 3, false, at, false, GMM_SIM_SITE("read"));
 
-	if (resident)
-		word = gmm_load_relaxed(machine_contents(machine, (uint32_t)page));
-	else
-		word = origin == GMM_ORIGIN_SOURCE ? machine->source[page] :
-		       origin == GMM_ORIGIN_STORE  ? machine->store[page] :
-						     0;
-	*(uint64_t *)buffer = word;
+	*(uint64_t *)buffer = resident			  ? *contents :
+			      origin == GMM_ORIGIN_SOURCE ? machine->source[page] :
+			      origin == GMM_ORIGIN_STORE  ? at->store :
+							    0;
 	return 0;
 }
 
@@ -172,9 +210,12 @@ static int lost(void *opaque, uint64_t page, uint32_t count, uint64_t *gone)
 	struct machine *machine = opaque;
 	uint32_t i;
 
-	for (i = 0; i < count; i++)
-		if (!machine->resident[page + i])
+	for (i = 0; i < count; i++) {
+		gmm_sim_touch_two(&machine->pages[page + i].resident, sizeof(uint64_t), false, NULL,
+				  false, GMM_SIM_SITE("ask for what is lost"));
+		if (!machine->pages[page + i].resident)
 			*gone |= (uint64_t)1 << i;
+	}
 	return 0;
 }
 
@@ -186,6 +227,22 @@ static const struct gmm_memory_ops resident_ops = {
 	.map = map,
 	.unmap = unmap,
 	.read = read_page,
+};
+
+/* Memory in no slot: its pages are numbered by their addresses. */
+static int resolve_address(void *opaque, uint64_t page, uint32_t count, uint32_t access,
+			   gmm_pfn_t *pfns)
+{
+	return resolve(opaque, page - MACHINE_HVA / MACHINE_PAGE_BYTES, count, access, pfns);
+}
+
+static const struct gmm_memory_ops address_ops = {
+	.version = GMM_MEMORY_OPS_VERSION,
+	.name = "machine by address",
+	.resolve = resolve_address,
+	.put = put,
+	.map = map,
+	.unmap = unmap,
 };
 
 static const struct gmm_memory_ops lazy_ops = {
@@ -228,19 +285,18 @@ static void wake_waiters(struct machine *machine)
 /* The page's frame is looked up and installed in two steps: a change may come between. */
 static int reach_page(struct machine *machine, uint64_t page, bool write)
 {
-	uint32_t seen = gmm_load_relaxed(&machine->reach[page]);
-	uint32_t frame = gmm_load_relaxed(&machine->frame_of[page]);
-	uint32_t now;
+	struct machine_page *at = &machine->pages[page];
+	uint64_t frame = gmm_load_relaxed(&at->frame);
 
-	do {
-		now = (seen & REACH_ACCESS) | GMM_ACCESS_READ | frame << REACH_FRAME;
-		now |= write ? GMM_ACCESS_WRITE : 0;
-	} while (!gmm_compare_exchange(&machine->reach[page], &seen, now));
-	if (machine->resident[page])
-		return 0;
-	/* In the same step: there is no page to map. */
-	machine->reach[page] = 0;
-	return -GMM_EFAULT;
+	gmm_sim_touch_two(&at->resident, 3 * sizeof(at->resident), true, NULL, false,
+			  GMM_SIM_SITE("map for vCPUs"));
+	if (!at->resident) {
+		at->reach = 0;
+		return -GMM_EFAULT;
+	}
+	at->reach = (at->reach & MACHINE_REACH_ACCESS) | GMM_ACCESS_READ |
+		    (write ? GMM_ACCESS_WRITE : 0) | frame << MACHINE_REACH_FRAME;
+	return 0;
 }
 
 static int live_map(void *opaque, const struct gmm_span *span, uint32_t access)
@@ -261,7 +317,7 @@ static int live_unmap(void *opaque, const struct gmm_span *span)
 	uint64_t i;
 
 	for (i = 0; i < span->count; i++)
-		take_from_reach(machine, span->page + i, REACH_ACCESS);
+		take_from_reach(machine, span->page + i, MACHINE_REACH_ACCESS);
 	return 0;
 }
 
@@ -322,7 +378,7 @@ struct gmm_slot_config machine_slot(struct machine *machine, uint32_t id, gmm_gf
 
 void machine_init(struct machine *machine, uint32_t traits)
 {
-	struct gmm_guest_config config = { .gpa_bits = 21 };
+	struct gmm_guest_config config = { .gpa_bits = traits & MACHINE_TABLES ? 30 : 21 };
 	struct gmm_slot_config slot;
 	uint32_t i;
 
@@ -340,13 +396,17 @@ void machine_init(struct machine *machine, uint32_t traits)
 						     MACHINE_POISON;
 	}
 	for (i = 0; i < MACHINE_PAGES; i++) {
-		machine->frame_of[i] = i;
-		machine->resident[i] = !(traits & MACHINE_LAZY);
+		machine->pages[i].frame = i;
+		machine->pages[i].resident = !(traits & MACHINE_LAZY);
 		machine->source[i] = machine_word(i);
 	}
 	gmm_port_section_barrier_refuse(traits & MACHINE_FENCES);
 	if (traits & MACHINE_VCPUS)
 		config.max_vcpus = 2;
+	if (traits & MACHINE_HVA_MEMORY) {
+		config.hva_ops = &address_ops;
+		config.hva_memory = machine;
+	}
 	if (traits & MACHINE_OWNER) {
 		config.stage2_ops = &live_ops;
 		config.stage2_owner = machine;
@@ -361,18 +421,19 @@ void machine_init(struct machine *machine, uint32_t traits)
 static void check_quiet_page(struct machine *machine, uint32_t page)
 {
 	bool lazy = machine->traits & MACHINE_LAZY;
-	uint32_t reach = machine->reach[page];
+	const struct machine_page *at = &machine->pages[page];
+	uint64_t reach = at->reach;
 	struct gmm_page_info info;
 
 	machine_must(gmm_page_query(machine->guest, page, &info));
 	machine_check(!info.busy);
 	machine_check(!(reach & GMM_ACCESS_READ) || info.mapped);
 	machine_check(!(reach & GMM_ACCESS_WRITE) || info.writable);
-	machine_check(!reach || reach >> REACH_FRAME == machine->frame_of[page]);
+	machine_check(!reach || reach >> MACHINE_REACH_FRAME == at->frame);
 	if (lazy && !(machine->traits & MACHINE_LOSES))
-		machine_check((info.state == GMM_PAGE_PRESENT) == machine->resident[page]);
+		machine_check((info.state == GMM_PAGE_PRESENT) == at->resident);
 	if (!lazy && info.mapped)
-		machine_check(info.pfn == machine->frame_of[page]);
+		machine_check(info.pfn == at->frame);
 	/* Nothing stays behind in the entry of a translation that went (L5, L12). */
 	if (!lazy && !info.mapped)
 		machine_check(!info.young && info.pfn == GMM_PFN_NONE);
@@ -411,25 +472,27 @@ void machine_fini(struct machine *machine)
 
 void machine_move_frame(struct machine *machine, uint32_t page)
 {
-	uint32_t from = machine->frame_of[page];
-	uint32_t to = from ^ MACHINE_PAGES;
-	uint64_t word;
+	struct machine_page *at = &machine->pages[page];
+	uint64_t *from, word, to;
 
 	/* Out of the vCPUs' reach, as the host's notifier leaves it. */
-	take_from_reach(machine, page, REACH_ACCESS);
-	word = gmm_exchange(machine_frame(machine, from), MACHINE_POISON);
-
+	take_from_reach(machine, page, MACHINE_REACH_ACCESS);
+	from = page_step(machine, &at->frame, 1, false, at, true, GMM_SIM_SITE("unmap"));
+	word = *from;
+	*from = MACHINE_POISON;
+	to = at->frame ^ MACHINE_PAGES;
 	gmm_store_relaxed(machine_frame(machine, to), word);
-	gmm_store_relaxed(&machine->frame_of[page], to);
+	gmm_store_relaxed(&at->frame, to);
 }
 
 void machine_lose(struct machine *machine, uint32_t page)
 {
-	uint64_t *contents = machine_contents(machine, page);
+	struct machine_page *at = &machine->pages[page];
+	uint64_t *contents =
+		page_step(machine, &at->resident, 3, true, at, true, GMM_SIM_SITE("taken away"));
 
-	/* One step. */
-	gmm_exchange(&machine->reach[page], 0u);
-	machine->resident[page] = false;
+	at->reach = 0;
+	at->resident = false;
 	*contents = MACHINE_POISON;
 }
 
@@ -457,163 +520,6 @@ void machine_move_by_hva(struct machine *machine, uint32_t page)
 	machine_must(gmm_invalidate_begin(machine->guest, GMM_RANGE_HVA, &range, 1, 0, NULL));
 	machine_move_frame(machine, page);
 	gmm_invalidate_end(machine->guest, GMM_RANGE_HVA, &range, 1);
-}
-
-/*
- * One step of a vCPU: its translation is looked up and used at once, since who takes it away waits
- * until it is out of the vCPU's TLB.
- */
-static bool direct_step(struct machine *machine, uint32_t page, uint32_t access, uint64_t *word)
-{
-	uint32_t reach;
-
-	/* The step says which words it touches: again, when the page has moved until its turn. */
-	do {
-		reach = machine->reach[page];
-		gmm_sim_touch_two(&machine->reach[page], sizeof(machine->reach[page]),
-				  machine_frame(machine, reach >> REACH_FRAME),
-				  access & GMM_ACCESS_WRITE, GMM_SIM_SITE("guest's access"));
-	} while (reach >> REACH_FRAME != machine->reach[page] >> REACH_FRAME);
-	reach = machine->reach[page];
-	if ((reach & access) != access)
-		return false;
-	if (access & GMM_ACCESS_WRITE)
-		*machine_frame(machine, reach >> REACH_FRAME) = *word;
-	else
-		*word = *machine_frame(machine, reach >> REACH_FRAME);
-	return true;
-}
-
-/* The processor looks into its TLB, and fills it where the second stage lets it. */
-static uint32_t tlb_look(struct machine *machine, uint32_t *entry, uint32_t page, uint32_t access)
-{
-	uint32_t found = gmm_load_relaxed(entry);
-
-	if ((found & access) == access)
-		return found;
-	gmm_sim_touch_two(&machine->reach[page], sizeof(machine->reach[page]), entry, true,
-			  GMM_SIM_SITE("guest's translation"));
-	*entry = machine->reach[page] & REACH_ACCESS ? machine->reach[page] : 0;
-	return *entry;
-}
-
-/* An access with what the TLB has: whoever flushes it waits until the access is done. */
-static bool tlb_step(struct machine *machine, uint32_t page, uint32_t access, uint64_t *word)
-{
-	uint32_t *entry = &machine->tlb[gmm_thread_self() - 1][page];
-	uint32_t found;
-	uint64_t *frame;
-
-	do {
-		found = tlb_look(machine, entry, page, access);
-		if ((found & access) != access)
-			return false;
-		frame = machine_frame(machine, found >> REACH_FRAME);
-		gmm_sim_touch_two(entry, sizeof(*entry), frame, access & GMM_ACCESS_WRITE,
-				  GMM_SIM_SITE("guest's access"));
-	} while (*entry != found);
-	if (access & GMM_ACCESS_WRITE)
-		*frame = *word;
-	else
-		*word = *frame;
-	return true;
-}
-
-static bool guest_step(struct machine *machine, uint32_t page, uint32_t access, uint64_t *word)
-{
-	return machine->traits & MACHINE_TLB ? tlb_step(machine, page, access, word) :
-					       direct_step(machine, page, access, word);
-}
-
-/* One access, or a fault of it. */
-static bool guest_access(struct machine *machine, uint32_t page, uint32_t access, uint64_t *word)
-{
-	uint64_t wakes;
-	int answer;
-
-	if (guest_step(machine, page, access, word))
-		return true;
-	gmm_spin_lock(&machine->lock);
-	wakes = machine->wakes;
-	gmm_spin_unlock(&machine->lock);
-	/* Who is woken from here on need not wait. */
-	if (guest_step(machine, page, access, word))
-		return true;
-	answer = gmm_fault_serve(machine->guest, page, access);
-	machine_check(answer == 0 || answer == GMM_FAULT_HELD ||
-		      (answer == -GMM_ENOMEM && gmm_port_alloc_failed()));
-	if (answer == GMM_FAULT_HELD) {
-		gmm_spin_lock(&machine->lock);
-		while (machine->wakes == wakes)
-			gmm_waitqueue_wait(&machine->woken, &machine->lock);
-		gmm_spin_unlock(&machine->lock);
-	}
-	return false;
-}
-
-uint64_t machine_guest_read(struct machine *machine, uint32_t page)
-{
-	uint64_t word;
-
-	while (!guest_access(machine, page, GMM_ACCESS_READ, &word))
-		;
-	return word;
-}
-
-void machine_guest_write(struct machine *machine, uint32_t page, uint64_t word)
-{
-	while (!guest_access(machine, page, GMM_ACCESS_READ | GMM_ACCESS_WRITE, &word))
-		;
-}
-
-static uint64_t *enter(struct gmm_cache *cache, struct gmm_reader *reader, uint64_t offset)
-{
-	uint64_t *pointer;
-
-	gmm_section_enter(reader);
-	while (!(pointer = gmm_cache_pointer(cache, offset, sizeof(*pointer)))) {
-		gmm_section_exit(reader);
-		machine_must(gmm_cache_refresh(cache));
-		gmm_section_enter(reader);
-	}
-	return pointer;
-}
-
-static void check_mapped(struct machine *machine, const uint64_t *pointer)
-{
-	size_t offset = (size_t)((const uint8_t *)pointer - machine->frames);
-
-	machine_check(offset < MACHINE_FRAMES * MACHINE_PAGE_BYTES &&
-		      machine->mappings[offset / MACHINE_PAGE_BYTES] > 0);
-}
-
-uint64_t machine_load(struct machine *machine, const uint64_t *pointer)
-{
-	uint64_t word = gmm_load_relaxed(pointer);
-
-	check_mapped(machine, pointer);
-	return word;
-}
-
-uint64_t machine_read(struct machine *machine, struct gmm_cache *cache, struct gmm_reader *reader,
-		      uint64_t offset)
-{
-	uint64_t *pointer = enter(cache, reader, offset);
-	uint64_t word = machine_load(machine, pointer);
-
-	gmm_section_exit(reader);
-	return word;
-}
-
-void machine_write(struct machine *machine, struct gmm_cache *cache, struct gmm_reader *reader,
-		   uint64_t offset, uint64_t word)
-{
-	uint64_t *pointer = enter(cache, reader, offset);
-
-	check_mapped(machine, pointer);
-	gmm_store_relaxed(pointer, word);
-	gmm_cache_mark_dirty(cache, offset, sizeof(word));
-	gmm_section_exit(reader);
 }
 
 void machine_go(struct gmm_sim_thread **threads, uint32_t count)

@@ -13,6 +13,7 @@
 #include <guestmm/fault.h>
 #include <guestmm/guest.h>
 #include <guestmm/invalidate.h>
+#include <guestmm/repair.h>
 #include <guestmm/section.h>
 #include <guestmm/slot.h>
 #include <guestmm/vcpu.h>
@@ -26,7 +27,9 @@
 #define MACHINE_FRAMES (2 * MACHINE_PAGES)
 #define MACHINE_PAGE_BYTES 4096u
 #define MACHINE_HVA 0x7f0000000000ull
-#define MACHINE_TLBS 4u /* threads of a scenario, the first included */
+#define MACHINE_TLBS 4u	       /* threads of a scenario, the first included */
+#define MACHINE_REACH_FRAME 8u /* shift */
+#define MACHINE_REACH_ACCESS 0xffu
 #define MACHINE_POISON 0xdeaddeaddeaddeadull
 
 #define MACHINE_LAZY 1u	   /* pages are absent at first */
@@ -42,25 +45,38 @@
  */
 #define MACHINE_TLB 128u
 #define MACHINE_TLB_UNFLUSHED 256u /* a defect, for tests: nobody flushes */
+#define MACHINE_TABLES 512u	   /* tables of two levels: the first fault links one */
+#define MACHINE_HVA_MEMORY 1024u   /* there is memory at addresses that are in no slot */
+
+/* A page. What one step touches together lies side by side. */
+struct machine_page {
+	uint64_t store;	   /* what was written out */
+	uint64_t resident; /* the memory has it */
+	uint64_t frame;	   /* in which it is; atomic */
+	uint64_t reach; /* of vCPUs: GMM_ACCESS_*, and the frame above MACHINE_REACH_FRAME; atomic */
+};
 
 struct machine {
 	struct gmm_guest *guest;
 	void *allocated;
 	uint8_t *frames; /* in it, aligned to pages */
 	uint32_t traits;
-	/* The nth call from now on fails, with -GMM_ENOMEM; 0: none. */
+	/* The nth call from now on fails, with -GMM_ENOMEM; 0: none. Of one thread. */
 	uint32_t fail_resolve, fail_map;
-	/* Each changes in one step. */
-	uint32_t frame_of[MACHINE_PAGES]; /* atomic */
-	bool resident[MACHINE_PAGES];
-	uint64_t source[MACHINE_PAGES];
-	uint64_t store[MACHINE_PAGES];
+	/* The search is told of every access to these, and to the frames. */
+	struct machine_page pages[MACHINE_PAGES];
+	/* By thread: what it may use without asking: GMM_ACCESS_* and the frame; 0: nothing. */
+	uint64_t tlb[MACHINE_TLBS][MACHINE_PAGES]; /* atomic */
+	/*
+	 * Nor is it of these: what a thread has added to them follows from the accesses that it has
+	 * made, so states that are equal by their accesses have equal sums, and what is looked at in
+	 * a step is looked at in every order of the steps before it. (Sleep sets leave out such
+	 * orders: so mapping and unmapping are accesses to the frame.)
+	 */
 	int32_t references[MACHINE_FRAMES];
 	int32_t mappings[MACHINE_FRAMES];
-	/* The live second stage. */
-	uint32_t reach[MACHINE_PAGES]; /* atomic: GMM_ACCESS_*, and the frame above REACH_FRAME */
-	/* By thread: what it may use without asking: GMM_ACCESS_* and the frame; 0: nothing. */
-	uint32_t tlb[MACHINE_TLBS][MACHINE_PAGES]; /* atomic */
+	uint64_t resolves;		/* calls */
+	uint64_t source[MACHINE_PAGES]; /* never changes */
 	struct gmm_spinlock lock;
 	struct gmm_waitqueue woken;
 	uint64_t wakes; /* under lock */
@@ -119,8 +135,9 @@ void machine_lose(struct machine *machine, uint32_t page);
  */
 void machine_check_quiet(struct machine *machine);
 
-/* Reads a word through a pointer that a cache gave: it must be mapped. */
+/* Reads or writes a word through a pointer that a cache or a lease gave: it must be mapped. */
 uint64_t machine_load(struct machine *machine, const uint64_t *pointer);
+void machine_store(struct machine *machine, uint64_t *pointer, uint64_t word);
 
 /* A vCPU's access through the second stage; it faults and waits as often as needed. */
 uint64_t machine_guest_read(struct machine *machine, uint32_t page);

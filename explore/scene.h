@@ -38,6 +38,12 @@ struct scene_plan {
 /* The whole scenario: made, explored, checked, unmade. */
 void scene_play(const struct scene_plan *plan);
 
+/*
+ * For tests: gets a number for what there is at the end of each schedule: equal for equal memory,
+ * page states and counters. NULL: nobody asks.
+ */
+extern void (*scene_outcome)(uint64_t outcome);
+
 /* A reader of the calling thread. */
 struct gmm_reader *scene_reader(struct scene *scene);
 

@@ -215,7 +215,10 @@ static void trace(struct sim *sim)
 void sim_performed(struct sim *sim, struct gmm_sim_thread *thread,
 		   const struct gmm_sim_access *access)
 {
-	sim->writes += access->writes || access->also_writes;
+	if (access->writes || access->also_writes) {
+		sim->writes++;
+		thread->writes++;
+	}
 	if (sim->races)
 		sim_races_access(sim, thread, access);
 	if (sim->explored)
@@ -244,8 +247,7 @@ static void explored_point(struct sim *sim, struct gmm_sim_thread *self)
 			sim_races_access(sim, self, &self->access);
 		return;
 	}
-	if (self->access.op == GMM_SIM_RELAX)
-		self->writes_seen = sim->writes + 1;
+	self->relaxing = self->access.op == GMM_SIM_RELAX;
 	next = sim_explored_next(sim);
 	if (!next) {
 		snprintf(sim->result->text, sizeof(sim->result->text),
@@ -254,7 +256,9 @@ static void explored_point(struct sim *sim, struct gmm_sim_thread *self)
 	}
 	if (next != self)
 		switch_to(sim, next);
-	self->writes_seen = 0;
+	if (self->relaxing)
+		self->others_writes = sim->writes - self->writes;
+	self->relaxing = false;
 	compare_decides(self);
 	sim_performed(sim, self, &self->access);
 }
@@ -270,10 +274,11 @@ void sim_point(enum gmm_sim_op op, const volatile void *object, size_t size, boo
 		sim_access_point(sim_now, &access);
 }
 
-void gmm_sim_touch_two(const volatile void *object, size_t size, const volatile void *also,
-		       bool also_writes, const struct gmm_sim_site *site)
+void gmm_sim_touch_two(const volatile void *object, size_t size, bool writes,
+		       const volatile void *also, bool also_writes, const struct gmm_sim_site *site)
 {
 	struct gmm_sim_access access = { .op = GMM_SIM_LOAD,
+					 .writes = writes,
 					 .size = (uint32_t)size,
 					 .object = object,
 					 .also = also,

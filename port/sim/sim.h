@@ -142,11 +142,13 @@ void gmm_sim_word_wait(const uint32_t *word, uint32_t seen);
 void gmm_sim_word_wake(const uint32_t *word);
 
 /*
- * A step that touches two words at once, as a processor does that translates an address and then
- * accesses it. The caller does both right after this, with plain accesses.
+ * A step that touches an object of one or more words and one word elsewhere (NULL: none) at once, as
+ * a processor does that translates an address and then accesses it. The caller does both right after
+ * this, with plain accesses, which are not delayed.
  */
-void gmm_sim_touch_two(const volatile void *object, size_t size, const volatile void *also,
-		       bool also_writes, const struct gmm_sim_site *site);
+void gmm_sim_touch_two(const volatile void *object, size_t size, bool writes,
+		       const volatile void *also, bool also_writes,
+		       const struct gmm_sim_site *site);
 
 /* The seed of the run under way, or of the last one; for reports of crashes. */
 uint64_t gmm_sim_seed(void);

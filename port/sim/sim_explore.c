@@ -35,8 +35,12 @@ bool sim_is_held_up(const struct sim *sim, const struct gmm_sim_thread *thread)
 {
 	const struct gmm_sim_access *access = &thread->access;
 
-	if (thread->writes_seen)
-		return thread->writes_seen == sim->writes + 1;
+	/*
+	 * What it has read in this turn may have changed since the last one, also before it came
+	 * here: only when nobody has written since then another turn would be the same.
+	 */
+	if (thread->relaxing)
+		return sim->writes - thread->writes == thread->others_writes;
 	if (access->op == GMM_SIM_LOCK)
 		return ((const volatile struct gmm_sim_lock *)access->object)->owner != NULL;
 	if (access->op == GMM_SIM_JOIN)

@@ -42,7 +42,9 @@ struct gmm_sim_thread {
 	uint32_t priority;
 	struct gmm_sim_access access; /* what it does next, or is blocked in */
 	struct gmm_sim_access after;  /* what it does next, when it is not blocked any more */
-	uint64_t writes_seen;	      /* when it relaxed: all writes until then; 0: it did not */
+	bool relaxing;		      /* it spins, and stands in gmm_cpu_relax() */
+	uint64_t writes;	      /* performed by it */
+	uint64_t others_writes;	      /* performed by others until it went on from relaxing */
 	struct gmm_sim_lock *held[SIM_LOCKS_HELD_MAX];
 	bool held_sleeps[SIM_LOCKS_HELD_MAX];
 	uint32_t held_count;

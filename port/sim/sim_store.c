@@ -24,6 +24,7 @@ void sim_store_oldest(struct sim *sim, struct gmm_sim_thread *thread)
 	}
 	sim_memory_assert_live(sim, oldest.pointer, oldest.size, oldest.site);
 	sim->writes++;
+	thread->writes++;
 	if (sim->explored)
 		sim->explorer->performed(sim->explorer->opaque, thread->id, true, &access);
 	memcpy((void *)(uintptr_t)oldest.pointer, &oldest.value, oldest.size);

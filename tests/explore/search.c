@@ -214,6 +214,32 @@ static void writes_elsewhere(void *arg)
 
 PROGRAM(message_spinning, two_seen, sends, waits_to_receive, writes_elsewhere)
 
+/* The first word may be written between its load and the relaxing: then another turn sees it. */
+static void waits_for_either(void *arg)
+{
+	struct shared *shared = arg;
+
+	for (;;) {
+		if (gmm_load_relaxed(&shared->words[0])) {
+			shared->seen[0] = 1;
+			return;
+		}
+		if (gmm_load_relaxed(&shared->words[1])) {
+			shared->seen[0] = 2;
+			return;
+		}
+		gmm_cpu_relax(0);
+	}
+}
+
+static void writes_first(void *arg)
+{
+	gmm_store_relaxed(&((struct shared *)arg)->words[0], (uint64_t)1);
+}
+
+PROGRAM(spinning_on_two_words, two_seen, waits_for_either, writes_first)
+PROGRAM(spinning_in_vain, NULL, waits_for_either, writes_elsewhere)
+
 static void waits_once(void *arg)
 {
 	struct shared *shared = arg;
@@ -386,12 +412,13 @@ static void receives_third(void *arg)
 PROGRAM(plain_exchange_fails, NULL, fails_to_exchange, receives_third)
 
 static const struct explore_scenario *const good_programs[] = {
-	&lost_updates,	  &lost_updates_of_three,  &tickets,
-	&store_buffering, &store_buffering_fenced, &store_buffering_locked,
-	&message_passing, &message_spinning,	   &waits_without_a_loop,
+	&lost_updates,		 &lost_updates_of_three,  &tickets,	    &store_buffering,
+	&store_buffering_fenced, &store_buffering_locked, &message_passing, &message_spinning,
+	&waits_without_a_loop,	 &spinning_on_two_words,
 };
 static const struct explore_scenario *const bad_programs[] = {
-	&lost_wake, &each_waits_for_the_other, &freed_twice, &used_after_free, &leaked,
+	&lost_wake, &each_waits_for_the_other, &freed_twice, &used_after_free,
+	&leaked,    &spinning_in_vain,
 };
 
 static struct explore_request request_of(const struct explore_scenario *program, uint32_t bound)
