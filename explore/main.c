@@ -251,6 +251,8 @@ static void report_failure(const struct command *command, const struct explore_r
 
 static uint32_t bound_of(const struct explore_scenario *scenario, bool store_buffers)
 {
+	if (store_buffers && scenario->store_buffers > PREEMPTIONS_STORE_BUFFERS)
+		return scenario->store_buffers;
 	return store_buffers && scenario->preemptions > PREEMPTIONS_STORE_BUFFERS ?
 		       PREEMPTIONS_STORE_BUFFERS :
 		       scenario->preemptions;
@@ -304,8 +306,7 @@ static bool explore_one(const struct command *command, const struct explore_scen
 		request.preemptions = bound_of(scenario, store_buffers) + command->deep;
 	for (kind = 0; kind < EXPLORE_FAILURES; kind++)
 		if (command->sweep[kind])
-			return !explore_scenario_survives_failures(scenario) ||
-			       sweep(command, &request, kind);
+			return sweep(command, &request, kind);
 	if (!search_and_report(command, &request, &findings))
 		return false;
 	print_findings(&request, &findings);

@@ -37,7 +37,7 @@ static void reads_page_2(void *arg)
 	gmm_section_enter(reader);
 	while (!(pointer = gmm_cache_pointer(scene->cache, SCENE_PAGE, 8)) && !answer) {
 		gmm_section_exit(reader);
-		answer = gmm_cache_refresh(scene->cache);
+		answer = machine_again(gmm_cache_refresh(scene->cache));
 		gmm_section_enter(reader);
 	}
 	machine_check(!answer || answer == -GMM_EFAULT);
@@ -167,6 +167,58 @@ static void log_has_what_was_written(struct scene *scene)
 	machine_check(bitmap == scene->numbers[WRITTEN]);
 }
 
+/* Pages 0 and 1 are slot 0. */
+static void add_first_slot(struct scene *scene)
+{
+	struct gmm_slot_config slot = machine_slot(&scene->machine, 0, 0, 0, 2);
+
+	machine_must(gmm_slot_add(scene->machine.guest, &slot));
+	machine_must(gmm_cache_activate(scene->cache, 0, 8, SCENE_WRITE));
+}
+
+/* Where the cache is now, or nowhere: there may be no slot. */
+static void writes_where_it_is(void *arg)
+{
+	struct scene *scene = arg;
+	struct gmm_reader *reader = scene_reader(scene);
+	uint64_t *pointer;
+	int answer = 0;
+
+	gmm_section_enter(reader);
+	while (!(pointer = gmm_cache_pointer(scene->cache, 0, 8)) && !answer) {
+		gmm_section_exit(reader);
+		answer = machine_again(gmm_cache_refresh(scene->cache));
+		gmm_section_enter(reader);
+	}
+	if (pointer) {
+		machine_store(&scene->machine, pointer, 77);
+		gmm_cache_mark_dirty(scene->cache, 0, 8);
+	}
+	gmm_section_exit(reader);
+	gmm_reader_unregister(reader);
+}
+
+/* Frame 0 becomes page 2, in a slot with a log of its own. */
+static void replaces_slot(void *arg)
+{
+	struct scene *scene = arg;
+	struct gmm_slot_config slot = machine_slot(&scene->machine, 1, 0, 2, 2);
+
+	machine_must(gmm_slot_remove(scene->machine.guest, 0));
+	machine_must(gmm_slot_add(scene->machine.guest, &slot));
+}
+
+/* The new log has what was written to the new slot's memory, and nothing else. */
+static void right_slot_is_marked(struct scene *scene)
+{
+	uint64_t bitmap = 0;
+
+	machine_must(gmm_cache_deactivate(scene->cache));
+	machine_check(gmm_dirty_harvest(scene->machine.guest, 1, 0, 2, &bitmap) >= 0);
+	machine_check(bitmap == (contents_of_page_2(scene) == 77));
+	remove_slots(scene);
+}
+
 /* Caches over one page each, and one over all. */
 static void activate_several(struct scene *scene)
 {
@@ -215,6 +267,8 @@ SCENARIO(log_starts, .traits = MACHINE_NO_SLOT, .prepare = add_two_slots,
 	 .threads = { writes_page_2, starts_log_of_second }, .check = copy_is_right)
 SCENARIO(mark_retarget, .traits = MACHINE_LOG, .prepare = activate_across,
 	 .threads = { writes_second_word, retargets_across }, .check = log_has_what_was_written)
+SCENARIO(mark_slot_replaced, .traits = MACHINE_NO_SLOT | MACHINE_LOG, .prepare = add_first_slot,
+	 .threads = { writes_where_it_is, replaces_slot }, .check = right_slot_is_marked)
 SCENARIO(two_mark, .traits = MACHINE_LOG, .prepare = activate_two_pages,
 	 .threads = { writes_page_0, writes_page_1 }, .check = log_has_what_was_written)
 SCENARIO(mark_log_ends, .traits = MACHINE_LOG, .prepare = activate_two_pages,
@@ -230,6 +284,9 @@ const struct explore_scenario explore_area_scenarios[] = {
 	  log_starts, 2, true },
 	{ "area-mark-retarget", "P26", "written and marked while its target moves within the pages",
 	  mark_retarget, 3, true },
+	{ "area-mark-slot-replaced", "P25",
+	  "... while another slot takes its slot's place: that one's log is its own",
+	  mark_slot_replaced, 2, false },
 	{ "area-two-mark", "W6", "two pages are marked at once", two_mark, 3, true },
 	{ "area-mark-log-ends", "L3 P25", "marked while its slot's log ends", mark_log_ends, 2,
 	  true },

@@ -67,7 +67,7 @@ static void looks_nested(void *arg)
 static void refreshes(void *arg)
 {
 	struct scene *scene = arg;
-	int answer = gmm_cache_refresh(scene->cache);
+	int answer = machine_again(gmm_cache_refresh(scene->cache));
 
 	machine_check(answer == 0 || answer == -GMM_EINVAL);
 }
@@ -211,6 +211,13 @@ static void shows_second_word(struct scene *scene)
 	gmm_reader_unregister(reader);
 }
 
+/* Nothing has changed but where in the page it is: nothing was resolved again. */
+static void shows_second_word_at_once(struct scene *scene)
+{
+	machine_check(scene->machine.resolves == 1);
+	shows_second_word(scene);
+}
+
 static void shows_both_pages(struct scene *scene)
 {
 	struct gmm_reader *reader = scene_reader(scene);
@@ -294,6 +301,22 @@ static void reads_both(void *arg)
 	gmm_reader_unregister(reader);
 }
 
+/* Whatever becomes of page 0 from here on is none of the cache's business. */
+static void retargets_and_looks(void *arg)
+{
+	struct scene *scene = arg;
+	struct gmm_reader *reader = scene_reader(scene);
+	uint64_t *pointer;
+
+	machine_must(gmm_cache_activate(scene->cache, SCENE_PAGE, 8, SCENE_WRITE));
+	gmm_section_enter(reader);
+	pointer = gmm_cache_pointer(scene->cache, 0, 8);
+	machine_check(pointer);
+	machine_check(machine_load(&scene->machine, pointer) == machine_word(1));
+	gmm_section_exit(reader);
+	gmm_reader_unregister(reader);
+}
+
 static void moves_both(void *arg)
 {
 	struct scene *scene = arg;
@@ -322,7 +345,7 @@ SCENARIO(look_retarget, .prepare = activate_page_0, .threads = { looks, retarget
 SCENARIO(refresh_retarget_move, .prepare = activate_page_0,
 	 .threads = { refreshes, retargets, moves }, .check = shows_page_1)
 SCENARIO(look_retarget_within, .prepare = activate_page_0,
-	 .threads = { looks_at_either_word, retargets_within }, .check = shows_second_word)
+	 .threads = { looks_at_either_word, retargets_within }, .check = shows_second_word_at_once)
 SCENARIO(look_retarget_back, .prepare = activate_second_word,
 	 .threads = { looks_at_either_word, retargets_back }, .check = refresh_finds_the_move)
 SCENARIO(retarget_within_move, .prepare = activate_page_0, .threads = { retargets_within, moves },
@@ -338,6 +361,8 @@ SCENARIO(unrelated_change, .prepare = activate_page_0,
 	 .threads = { moves_and_reads, changes_until_read })
 SCENARIO(last_page_by_hva, .prepare = activate_last_page,
 	 .threads = { reads_last, moves_last_by_hva })
+SCENARIO(retarget_old_move, .prepare = activate_page_0, .threads = { retargets_and_looks, moves },
+	 .check = shows_page_1)
 SCENARIO(look_retarget_move, .prepare = activate_page_0,
 	 .threads = { looks, retargets, moves_page_1 })
 SCENARIO(look_drop_refresh, .prepare = activate_page_0, .threads = { looks, drops, refreshes })
@@ -387,6 +412,8 @@ const struct explore_scenario explore_cache_scenarios[] = {
 	  last_page_by_hva, 2, false },
 	{ "cache-look-retarget-move", "P2 P5", "... and that target moves", look_retarget_move, 2,
 	  false },
+	{ "cache-retarget-old-moves", "P30",
+	  "... while the page moves that it leaves: it stays valid", retarget_old_move, 2, false },
 	{ "cache-look-drop-refresh", "P7 P18", "mapping undone and made again beside a section",
 	  look_drop_refresh, 2, true },
 	{ "cache-look-deactivate", "P10 P11", "... the cache ends", look_deactivate, 2, true },

@@ -119,7 +119,7 @@ static void enter(struct scene *scene)
 {
 	int answer;
 
-	while ((answer = gmm_vcpu_enter(scene->vcpus[0])) == -GMM_EAGAIN)
+	while ((answer = machine_again(gmm_vcpu_enter(scene->vcpus[0]))) == -GMM_EAGAIN)
 		gmm_vcpu_take_requests(scene->vcpus[0]);
 	machine_must(answer);
 }

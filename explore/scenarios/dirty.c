@@ -7,6 +7,7 @@
 
 #define LOGGED (MACHINE_LAZY | MACHINE_OWNER | MACHINE_LOG)
 #define COPY 0
+#define COPY_1 1 /* of page 1 */
 #define WORD_PAGES 64u
 
 static uint64_t contents_of(struct scene *scene, uint32_t page)
@@ -42,6 +43,12 @@ static void active_clean(struct scene *scene)
 {
 	clean_page_0(scene);
 	machine_must(gmm_cache_activate(scene->cache, 0, 8, SCENE_WRITE));
+}
+
+static void active_with_both_copies(struct scene *scene)
+{
+	active_clean(scene);
+	scene->numbers[COPY_1] = machine_word(1);
 }
 
 static void active_dirty(struct scene *scene)
@@ -82,6 +89,25 @@ static void harvests(void *arg)
 	machine_check(gmm_dirty_harvest(scene->machine.guest, 0, 0, MACHINE_PAGES, &bitmap) >= 0);
 	if (bitmap & 1)
 		scene->numbers[COPY] = contents_of(scene, 0);
+}
+
+static void harvests_both(struct scene *scene)
+{
+	uint64_t bitmap = 0;
+
+	machine_check(gmm_dirty_harvest(scene->machine.guest, 0, 0, MACHINE_PAGES, &bitmap) >= 0);
+	if (bitmap & 1)
+		scene->numbers[COPY] = contents_of(scene, 0);
+	if (bitmap & 2)
+		scene->numbers[COPY_1] = contents_of(scene, 1);
+}
+
+static void retargets_and_harvests(void *arg)
+{
+	struct scene *scene = arg;
+
+	machine_must(gmm_cache_activate(scene->cache, SCENE_PAGE, 8, SCENE_WRITE));
+	harvests_both(scene);
 }
 
 static void clears_by_mask(void *arg)
@@ -202,6 +228,14 @@ static void copy_is_right(struct scene *scene)
 	machine_check(scene->numbers[COPY] == contents_of(scene, 0));
 }
 
+static void both_copies_are_right(struct scene *scene)
+{
+	harvests_both(scene);
+	machine_check(scene->numbers[COPY] == contents_of(scene, 0));
+	machine_check(scene->numbers[COPY_1] == contents_of(scene, 1));
+	machine_check(scene->numbers[COPY] == 77 || scene->numbers[COPY_1] == 77);
+}
+
 static void copy_is_77(struct scene *scene)
 {
 	copy_is_right(scene);
@@ -216,6 +250,8 @@ SCENARIO(device_write_harvest, .traits = LOGGED, .prepare = active_clean,
 	 .threads = { device_writes, harvests }, .check = copy_is_77)
 SCENARIO(device_write_harvest_dirty, .traits = LOGGED, .prepare = active_dirty,
 	 .threads = { device_writes, harvests }, .check = copy_is_77)
+SCENARIO(device_retarget_harvest, .traits = LOGGED, .prepare = active_with_both_copies,
+	 .threads = { device_writes, retargets_and_harvests }, .check = both_copies_are_right)
 SCENARIO(guest_write_clear, .traits = LOGGED, .prepare = writable_page_0,
 	 .threads = { guest_writes, clears_by_mask }, .check = copy_is_77)
 SCENARIO(clear_neighbour, .traits = LOGGED, .prepare = dirty_pages_0_and_1,
@@ -242,6 +278,9 @@ const struct explore_scenario explore_dirty_scenarios[] = {
 	  device_write_harvest, 2, true },
 	{ "dirty-device-harvest-dirty", "W6 P24 P26", "... a page whose bit is set already",
 	  device_write_harvest_dirty, 3, true },
+	{ "dirty-device-retarget-harvest", "P24 P26 W6",
+	  "... while the cache gets another target, and the log is harvested then",
+	  device_retarget_harvest, 2, false },
 	{ "dirty-write-clear", "L7", "bits are cleared by a mask", guest_write_clear, 2, true },
 	{ "dirty-clear-neighbour", "L7", "... and its neighbour is written", clear_neighbour, 3,
 	  false },

@@ -108,6 +108,34 @@ static void discards(void *arg)
 	machine_must(gmm_discard(scene->machine.guest, 0, 1));
 }
 
+static void two_resident_pages(struct scene *scene)
+{
+	machine_must(
+		gmm_fault_populate(scene->machine.guest, 0, 2, GMM_ACCESS_READ, GMM_POPULATE_MAP));
+}
+
+static void evicts_both(void *arg)
+{
+	struct scene *scene = arg;
+
+	machine_check(machine_again(gmm_evict(scene->machine.guest, 0, 2, 0)) >= 0);
+}
+
+static void discards_both(void *arg)
+{
+	struct scene *scene = arg;
+
+	machine_must(gmm_discard(scene->machine.guest, 0, 2));
+}
+
+/* Nor fewer than nothing (L20). What one of them owned the other has passed over. */
+static void nothing_is_resident(struct scene *scene)
+{
+	machine_check(gmm_resident_pages(scene->machine.guest) <= 2);
+	evicts_both(scene);
+	machine_check(gmm_resident_pages(scene->machine.guest) == 0);
+}
+
 static void ages(void *arg)
 {
 	struct scene *scene = arg;
@@ -178,6 +206,12 @@ SCENARIO(device_write_evict, .traits = LAZY, .prepare = activate_page_0,
 	 .threads = { device_writes_page_0, evicts }, .check = is_77)
 SCENARIO(device_fault_evict, .traits = LAZY, .prepare = activate_page_0,
 	 .threads = { device_reads_page_0, guest_reads, evicts }, .check = is_untouched)
+SCENARIO(two_evict, .traits = LAZY, .prepare = two_resident_pages,
+	 .threads = { evicts_both, evicts_both }, .check = nothing_is_resident)
+SCENARIO(two_discard, .traits = LAZY, .prepare = two_resident_pages,
+	 .threads = { discards_both, discards_both }, .check = nothing_is_resident)
+SCENARIO(evict_discard_both, .traits = LAZY, .prepare = two_resident_pages,
+	 .threads = { evicts_both, discards_both }, .check = nothing_is_resident)
 SCENARIO(read_discard, .traits = LAZY, .prepare = written_page_0,
 	 .threads = { guest_reads_or_zero, discards }, .check = is_zero)
 SCENARIO(write_discard, .traits = LAZY, .prepare = written_page_0,
@@ -211,6 +245,10 @@ const struct explore_scenario explore_fault_scenarios[] = {
 	  device_write_evict, 2, true },
 	{ "fault-device-fault-evict", "W2 W10", "a device, a vCPU and the evictor",
 	  device_fault_evict, 1, false },
+	{ "fault-two-evict", "L20 W10", "two evict all there is: each page goes once", two_evict, 2,
+	  false },
+	{ "fault-two-discard", "L20 W9", "... discard it", two_discard, 2, false },
+	{ "fault-evict-discard-all", "L20 W9 W10", "... one each", evict_discard_both, 2, false },
 	{ "fault-read-discard", "W9", "a page is read while it is discarded", read_discard, 2,
 	  false },
 	{ "fault-write-discard", "W9", "... written", write_discard, 2, false },

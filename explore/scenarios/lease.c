@@ -65,6 +65,50 @@ static void does_io(void *arg)
 	gmm_lease_drop(scene->cache, 0, 8);
 }
 
+static void lease_page_0_twice(struct scene *scene)
+{
+	void *pointer;
+
+	lease_page_0(scene);
+	machine_must(gmm_lease_take(scene->cache, 0, 8, GMM_LEASE_WRITE, &pointer));
+}
+
+/* Its frame may have gone under it: a change that does not wait does that. Its mapping has not. */
+static void still_uses_mapping(void *arg)
+{
+	struct scene *scene = arg;
+	uint64_t *pointer = (uint64_t *)(uintptr_t)scene->numbers[POINTER];
+
+	machine_load(&scene->machine, pointer);
+	machine_load(&scene->machine, pointer);
+	gmm_lease_drop(scene->cache, 0, 0);
+}
+
+static void moves_without_blocking_and_reads(void *arg)
+{
+	struct scene *scene = arg;
+	struct gmm_reader *reader = scene_reader(scene);
+	struct gmm_range range = { 0, 1 };
+
+	machine_must(gmm_invalidate_begin(scene->machine.guest, GMM_RANGE_GFN, &range, 1,
+					  GMM_INVALIDATE_NONBLOCKING, NULL));
+	machine_move_frame(&scene->machine, 0);
+	gmm_invalidate_end(scene->machine.guest, GMM_RANGE_GFN, &range, 1);
+	machine_check(machine_read(&scene->machine, scene->cache, reader, 0) == machine_word(0));
+	gmm_reader_unregister(reader);
+}
+
+static void completes_one(void *arg)
+{
+	struct scene *scene = arg;
+	uint64_t *pointer = (uint64_t *)(uintptr_t)scene->numbers[POINTER];
+	uint64_t word = machine_load(&scene->machine, pointer);
+
+	machine_check(word == machine_word(0) || word == 77);
+	machine_store(&scene->machine, pointer, 77);
+	gmm_lease_drop(scene->cache, 0, 8);
+}
+
 /* Taken before, completed on this thread. */
 static void completes_io(void *arg)
 {
@@ -151,6 +195,10 @@ SCENARIO(io_harvest, .traits = MACHINE_LAZY | MACHINE_OWNER | MACHINE_LOG, .prep
 	 .threads = { completes_io, harvests }, .check = harvest_has_77)
 SCENARIO(completion_slot_move, .traits = MACHINE_NO_SLOT | MACHINE_LOG, .prepare = add_and_lease,
 	 .threads = { completes_io, moves_slot }, .check = moved_log_has_page_0)
+SCENARIO(two_completions_move, .prepare = lease_page_0_twice,
+	 .threads = { completes_one, completes_one, moves }, .check = page_0_is_77)
+SCENARIO(nonblocking_refresh, .prepare = lease_page_0,
+	 .threads = { still_uses_mapping, moves_without_blocking_and_reads })
 SCENARIO(io_deactivate, .prepare = activate_page_0,
 	 .threads = { does_io_if_active, deactivates_or_is_busy })
 
@@ -158,6 +206,11 @@ const struct explore_scenario explore_lease_scenarios[] = {
 	{ "lease-io-move", "W7", "I/O through a lease while its page moves", io_move, 3, true },
 	{ "lease-completion-move", "W7", "a change waits for the completion", completion_move, 3,
 	  true },
+	{ "lease-two-completions-move", "W7", "... for each of two", two_completions_move, 2,
+	  false },
+	{ "lease-nonblocking-refresh", "W7 P34",
+	  "a change that may not wait goes over it: a refresh waits before it maps anew",
+	  nonblocking_refresh, 3, true },
 	{ "lease-io-evict", "W7 W10", "... while it is evicted", io_evict, 2, true },
 	{ "lease-completion-evict", "W7 W10", "a leased page is passed over", completion_evict, 2,
 	  false },

@@ -247,7 +247,7 @@ static void vcpu_uses_frame(void *arg)
 	gmm_pfn_t pfn;
 	int answer;
 
-	while ((answer = gmm_vcpu_enter(engine->vcpu)) == -GMM_EAGAIN)
+	while ((answer = machine_again(gmm_vcpu_enter(engine->vcpu))) == -GMM_EAGAIN)
 		gmm_vcpu_take_requests(engine->vcpu);
 	machine_must(answer);
 	sev_mask_set(play, guest, 0);

@@ -4,7 +4,7 @@
 
 static void serve(struct scene *scene, uint64_t gfn, uint32_t access)
 {
-	int answer = gmm_fault_serve(scene->machine.guest, gfn, access);
+	int answer = machine_again(gmm_fault_serve(scene->machine.guest, gfn, access));
 
 	machine_check(answer == 0 || answer == GMM_FAULT_HELD);
 }

@@ -133,7 +133,7 @@ static void reads_frame_0(void *arg)
 	gmm_section_enter(reader);
 	while (!(pointer = gmm_cache_pointer(scene->cache, 0, 8)) && !answer) {
 		gmm_section_exit(reader);
-		answer = gmm_cache_refresh(scene->cache);
+		answer = machine_again(gmm_cache_refresh(scene->cache));
 		gmm_section_enter(reader);
 	}
 	machine_check(!answer || answer == -GMM_EFAULT);
@@ -172,9 +172,29 @@ static void looks_while_removed(void *arg)
 static void faults_frame_0(void *arg)
 {
 	struct scene *scene = arg;
-	int answer = gmm_fault_serve(scene->machine.guest, 0, GMM_ACCESS_READ);
+	int answer = machine_again(gmm_fault_serve(scene->machine.guest, 0, GMM_ACCESS_READ));
 
 	machine_check(answer == 0 || answer == GMM_FAULT_HELD || answer == -GMM_EFAULT);
+}
+
+static void add_and_populate(struct scene *scene)
+{
+	add_slot(scene);
+	machine_must(
+		gmm_fault_populate(scene->machine.guest, 0, 2, GMM_ACCESS_READ, GMM_POPULATE_MAP));
+}
+
+static void discards(void *arg)
+{
+	struct scene *scene = arg;
+	int answer = machine_again(gmm_discard(scene->machine.guest, 0, 2));
+
+	machine_check(answer == 0 || answer == -GMM_ERANGE);
+}
+
+static void nothing_is_resident(struct scene *scene)
+{
+	machine_check(gmm_resident_pages(scene->machine.guest) == 0);
 }
 
 static void marks_frame_0(void *arg)
@@ -273,6 +293,8 @@ SCENARIO(direct_remove, .traits = OWN, .prepare = add_direct,
 	 .threads = { looks_while_removed, removes }, .check = remove_slot)
 SCENARIO(fault_remove, .traits = OWN | MACHINE_LAZY | MACHINE_OWNER, .prepare = add_slot,
 	 .threads = { faults_frame_0, removes_lazily }, .check = remove_slot)
+SCENARIO(discard_remove, .traits = OWN | MACHINE_LAZY | MACHINE_OWNER, .prepare = add_and_populate,
+	 .threads = { discards, removes_lazily }, .check = nothing_is_resident)
 SCENARIO(mark_remove, .traits = OWN | MACHINE_LOG, .prepare = add_slot,
 	 .threads = { marks_frame_0, removes }, .check = remove_slot)
 SCENARIO(harvest_remove, .traits = OWN | MACHINE_LOG, .prepare = add_slot,
@@ -300,6 +322,8 @@ const struct explore_scenario explore_slot_scenarios[] = {
 	{ "slot-direct-remove", "G4 W1", "... while it is removed", direct_remove, 3, true },
 	{ "slot-fault-remove", "L1 L11", "a fault in a slot that is removed", fault_remove, 3,
 	  true },
+	{ "slot-discard-remove", "L20", "its pages are discarded while it is removed",
+	  discard_remove, 3, false },
 	{ "slot-mark-remove", "P25", "marked dirty while it is removed", mark_remove, 3, true },
 	{ "slot-harvest-remove", "W6", "harvested while it is removed", harvest_remove, 3, false },
 	{ "slot-flags-fault-change", "W8 W9 G5",

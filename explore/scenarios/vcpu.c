@@ -34,7 +34,7 @@ static void runs(struct scene *scene, uint32_t id)
 	uint64_t *word;
 	int answer;
 
-	while ((answer = gmm_vcpu_enter(vcpu)) == -GMM_EAGAIN)
+	while ((answer = machine_again(gmm_vcpu_enter(vcpu))) == -GMM_EAGAIN)
 		take(scene, id);
 	machine_must(answer);
 	pfn = gmm_vcpu_pfn(vcpu, scene->cache, 0);
@@ -69,6 +69,24 @@ static void moves(void *arg)
 	machine_move(&scene->machine, 0);
 }
 
+/* Out of the set it is not kicked, and uses no frame; in guest mode it stays in. */
+static void leaves_set_and_moves(void *arg)
+{
+	struct scene *scene = arg;
+	int answer = gmm_cache_vcpu_remove(scene->cache, scene->vcpus[0]);
+
+	machine_check(answer == 0 || answer == -GMM_EBUSY);
+	moves(arg);
+}
+
+static void joins_set(void *arg)
+{
+	struct scene *scene = arg;
+	int answer = machine_again(gmm_cache_vcpu_add(scene->cache, scene->vcpus[1]));
+
+	machine_check(answer == 0 || answer == -GMM_EBUSY);
+}
+
 static void deactivates(void *arg)
 {
 	struct scene *scene = arg;
@@ -83,7 +101,7 @@ static void runs_once(void *arg)
 	struct gmm_vcpu *vcpu = scene->vcpus[0];
 	int answer;
 
-	while ((answer = gmm_vcpu_enter(vcpu)) == -GMM_EAGAIN)
+	while ((answer = machine_again(gmm_vcpu_enter(vcpu))) == -GMM_EAGAIN)
 		take(scene, 0);
 	machine_must(answer);
 	/* 2: the request has returned. While it was not taken, it does not while we are in here. */
@@ -152,6 +170,10 @@ SCENARIO(run_twice_move, .traits = MACHINE_VCPUS, .prepare = guest_uses_page_0,
 	 .threads = { vcpu_0_runs_twice, moves })
 SCENARIO(two_run_move, .traits = MACHINE_VCPUS, .prepare = both_use_page_0,
 	 .threads = { vcpu_0_runs, vcpu_1_runs, moves })
+SCENARIO(leave_set_move, .traits = MACHINE_VCPUS, .prepare = guest_uses_page_0,
+	 .threads = { vcpu_0_runs, leaves_set_and_moves }, .check = nothing_was_asked)
+SCENARIO(join_set_move, .traits = MACHINE_VCPUS, .prepare = guest_uses_page_0,
+	 .threads = { vcpu_1_runs, joins_set, moves }, .check = nothing_was_asked)
 SCENARIO(run_deactivate, .traits = MACHINE_VCPUS, .prepare = guest_uses_page_0,
 	 .threads = { vcpu_0_runs, deactivates })
 SCENARIO(run_deactivate_move, .traits = MACHINE_VCPUS, .prepare = guest_uses_page_0,
@@ -168,6 +190,10 @@ const struct explore_scenario explore_vcpu_scenarios[] = {
 	{ "vcpu-run-twice-move", "P23 P30", "... it leaves and enters again", run_twice_move, 2,
 	  false },
 	{ "vcpu-two-run-move", "P23", "two vCPUs of one set", two_run_move, 1, false },
+	{ "vcpu-leave-set-move", "W8",
+	  "a vCPU is taken out of a set while it enters; then the page moves", leave_set_move, 2,
+	  true },
+	{ "vcpu-join-set-move", "W8", "... is put into it", join_set_move, 1, false },
 	{ "vcpu-run-deactivate", "P10 P23", "the cache ends under a vCPU", run_deactivate, 3,
 	  true },
 	{ "vcpu-run-deactivate-move", "P10 P23", "... while its page moves", run_deactivate_move, 2,
