@@ -287,11 +287,6 @@ static void whole_cache(struct lines *lines, uint32_t cpu, bool drops)
 	}
 }
 
-void lines_wbnoinvd(struct lines *lines, uint32_t cpu)
-{
-	whole_cache(lines, cpu, false);
-}
-
 static void touch_firmware(struct lines *lines, const struct gmm_sim_site *site)
 {
 	struct gmm_sim_access access = { .op = GMM_SIM_UPDATE,
@@ -308,6 +303,14 @@ void lines_wbinvd(struct lines *lines, uint32_t cpu)
 	whole_cache(lines, cpu, true);
 	touch_firmware(lines, &wbinvd_end[cpu]);
 	lines->wbinvd |= 1u << cpu;
+}
+
+void lines_wbnoinvd(struct lines *lines, uint32_t cpu)
+{
+	if (lines->traits & LINES_NO_WBNOINVD)
+		lines_wbinvd(lines, cpu);
+	else
+		whole_cache(lines, cpu, false);
 }
 
 static void on_each(struct lines *lines, uint32_t cpus, void (*work)(struct lines *, uint32_t))

@@ -37,6 +37,7 @@
 #define LINES_COHERENT 1u	   /* an access takes other views out of all caches before */
 #define LINES_PAGE_FLUSH_FAULTS 2u /* lines_vm_page_flush() cannot be used */
 #define LINES_FIRMWARE_TRUSTS 4u   /* it gives any ASID to any guest, and asks for no WBINVD */
+#define LINES_NO_WBNOINVD 8u	   /* CPUs take it for WBINVD */
 
 /* What a CPU keeps of a line in one view, decrypted. */
 struct lines_copy {

@@ -335,6 +335,7 @@ static void play_engine(const struct sev_plan *plan)
 
 PLAN(reclaim_one, .threads = { cpu_0_runs, reclaims }, .check = only_cpu_0_was_interrupted)
 TWO_CPUS(reclaim_two, .traits = 0)
+TWO_CPUS(reclaim_wbinvd, .traits = LINES_NO_WBNOINVD)
 LONG_RUN(reclaim_long, .traits = 0)
 PLAN(reclaim_migrated, .threads = { migrates, reclaims }, .check = is_the_hosts)
 RETURNED(reclaim_returned, .traits = 0)
@@ -353,6 +354,8 @@ const struct explore_scenario explore_lines_scenarios[] = {
 	{ "lines-reclaim", "SEV3 SEV4 SEV8", "a line is reclaimed while its guest runs on one CPU",
 	  reclaim_one, 4, true },
 	{ "lines-reclaim-two", "SEV3 SEV4", "... on two CPUs that store to it", reclaim_two, 2,
+	  false },
+	{ "lines-reclaim-wbinvd", "SEV1 SEV3", "... and have no WBNOINVD", reclaim_wbinvd, 2,
 	  false },
 	{ "lines-reclaim-long", "SEV4", "two lines, and the guest stays in guest mode",
 	  reclaim_long, 3, true },
@@ -373,7 +376,7 @@ const struct explore_scenario explore_lines_scenarios[] = {
 	  page_device, 4, false },
 	{ "lines-register", "SEV10", "the host's lines are flushed before the guest gets them",
 	  region, 4, false },
-	{ "lines-asid-recycle", "SEV2", "an ASID is given to another guest", asid_recycle, 3,
+	{ "lines-asid-recycle", "SEV2 SEV7", "an ASID is given to another guest", asid_recycle, 3,
 	  true },
 	{ "lines-asid-deactivate", "SEV2", "... while a guest with another ends", asid_deactivate,
 	  3, false },

@@ -87,7 +87,15 @@ static void flushes_reach_what_they_say(void *arg)
 	store(&lines, 2, ASID, 8);
 	lines_wbnoinvd_on(&lines, 4);
 	CHECK(lines_memory(&lines, 0, GUEST) == 8);
+	CHECK(lines.lines[0].copies[2][ASID].cached);
 	CHECK(lines.interrupts[0] == 0 && lines.interrupts[1] == 1 && lines.interrupts[2] == 2);
+	lines_fini(&lines);
+
+	begin(&lines, LINES_NO_WBNOINVD, 0);
+	store(&lines, 0, ASID, 7);
+	lines_wbnoinvd(&lines, 0);
+	CHECK(lines_memory(&lines, 0, GUEST) == 7);
+	CHECK(!lines.lines[0].copies[0][ASID].cached);
 	lines_fini(&lines);
 
 	begin(&lines, LINES_PAGE_FLUSH_FAULTS, 0);
