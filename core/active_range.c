@@ -20,8 +20,6 @@ static bool counts(const struct gmm_active_range *active, enum gmm_change change
 		return active->slots;
 	case GMM_CHANGE_NO_SLOT:
 		return active->count > active->slots;
-	case GMM_CHANGE_HOLDING_SLOT:
-		return active->holding_slots;
 	case GMM_CHANGE_OWN:
 		return active->owner == gmm_thread_self();
 	case GMM_CHANGE_ANY:
@@ -186,4 +184,36 @@ void gmm_active_remove(struct gmm_invalidation *invalidation, enum gmm_range_kin
 	active->slots -= slot;
 	if (!--invalidation->active_count[kind])
 		invalidation->active_used[kind] = 0;
+}
+
+bool gmm_active_is_held(const struct gmm_invalidation *invalidation, uint64_t start, uint64_t last)
+{
+	uint32_t i;
+
+	for (i = 0; i < invalidation->held_count; i++)
+		if (invalidation->held[i].start <= last && invalidation->held[i].end > start)
+			return true;
+	return false;
+}
+
+void gmm_active_set_held(struct gmm_invalidation *invalidation, const struct gmm_range *ranges,
+			 uint32_t count)
+{
+	uint32_t i;
+
+	for (i = 0; i < count; i++)
+		invalidation->held[i] = ranges[i];
+	invalidation->held_count = count;
+	invalidation->intruders = 0;
+}
+
+/*
+ * Of what had begun before, nothing lies in the held frames, so ends are counted right: the same
+ * range did begin, or did not, while they were held.
+ */
+void gmm_active_intrude(struct gmm_invalidation *invalidation, enum gmm_range_kind kind,
+			uint64_t start, uint64_t last, bool begins)
+{
+	if (kind == GMM_RANGE_GFN && gmm_active_is_held(invalidation, start, last))
+		invalidation->intruders += begins ? 1u : (uint32_t)-1;
 }

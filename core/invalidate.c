@@ -352,8 +352,7 @@ static void wait_slots_locked(struct gmm_guest *guest, const struct gmm_range *r
 	uint32_t i = 0;
 
 	while (i < count) {
-		if (!gmm_active_find(invalidation, GMM_RANGE_GFN, ranges[i].start,
-				     ranges[i].end - 1, GMM_CHANGE_HOLDING_SLOT)) {
+		if (!gmm_active_is_held(invalidation, ranges[i].start, ranges[i].end - 1)) {
 			i++;
 			continue;
 		}
@@ -402,6 +401,8 @@ int gmm_invalidate_begin_flags(struct gmm_guest *guest, enum gmm_range_kind kind
 
 		normalize(guest, kind, &ranges[i], &start, &last);
 		gmm_active_add(guest, kind, start, last, flags & GMM_INVALIDATE_SLOT);
+		if (!(flags & GMM_INVALIDATE_SLOT))
+			gmm_active_intrude(invalidation, kind, start, last, true);
 		clear_range(&context, kind, start, last);
 	}
 	gmm_unlock_invalidate(&invalidation->lock);
@@ -437,10 +438,23 @@ void gmm_invalidate_hold(struct gmm_guest *guest, const struct gmm_range *ranges
 	uint32_t i;
 
 	gmm_invalidate_lock_alone(guest, ranges, count);
+	gmm_active_set_held(&guest->invalidation, ranges, count);
 	hold_faults_locked(guest, GMM_RANGE_GFN, ranges, count, GMM_INVALIDATE_SLOT);
 	gmm_unlock_invalidate(&guest->invalidation.lock);
 	for (i = 0; i < count; i++)
 		gmm_operation_drain(guest, ranges[i].start, ranges[i].end - 1, true);
+}
+
+/*
+ * While it holds faults it may wait only for who waits for nobody: an entry of the table that has
+ * been merged may reach these frames by a change of others that waits for a vCPU in such a fault.
+ */
+static bool others_change(struct gmm_invalidation *invalidation, const struct gmm_range *range)
+{
+	if (invalidation->held_count)
+		return invalidation->intruders;
+	return gmm_active_find(invalidation, GMM_RANGE_GFN, range->start, range->end - 1,
+			       GMM_CHANGE_NO_SLOT);
 }
 
 void gmm_invalidate_lock_alone(struct gmm_guest *guest, const struct gmm_range *ranges,
@@ -451,8 +465,7 @@ void gmm_invalidate_lock_alone(struct gmm_guest *guest, const struct gmm_range *
 
 	gmm_lock_invalidate(&invalidation->lock);
 	while (i < count) {
-		if (!gmm_active_find(invalidation, GMM_RANGE_GFN, ranges[i].start,
-				     ranges[i].end - 1, GMM_CHANGE_NO_SLOT)) {
+		if (!others_change(invalidation, &ranges[i])) {
 			i++;
 			continue;
 		}
@@ -528,6 +541,8 @@ static bool end_range(struct gmm_guest *guest, enum gmm_range_kind kind, uint32_
 	bool wake = false;
 
 	gmm_lock_invalidate(&invalidation->lock);
+	if (!slots)
+		gmm_active_intrude(invalidation, kind, *start, *last, false);
 	active = gmm_active_of(invalidation, kind, *start, *last, holding, slots);
 	if (!active) {
 		gmm_unlock_invalidate(&invalidation->lock);
@@ -550,6 +565,14 @@ static bool end_range(struct gmm_guest *guest, enum gmm_range_kind kind, uint32_
 	return wake;
 }
 
+/* Who waited for that before it began is woken by the caller. */
+static void end_held(struct gmm_guest *guest)
+{
+	gmm_lock_invalidate(&guest->invalidation.lock);
+	gmm_active_set_held(&guest->invalidation, NULL, 0);
+	gmm_unlock_invalidate(&guest->invalidation.lock);
+}
+
 void gmm_invalidate_end_flags(struct gmm_guest *guest, enum gmm_range_kind kind,
 			      const struct gmm_range *ranges, uint32_t count, uint32_t flags)
 {
@@ -565,6 +588,8 @@ void gmm_invalidate_end_flags(struct gmm_guest *guest, enum gmm_range_kind kind,
 		    !gmm_leaves_out(guest, GMM_LEAVE_OUT_WAKE))
 			wake_held(guest, kind, start, last);
 	}
+	if ((flags & GMM_INVALIDATE_SLOT) && !(flags & GMM_INVALIDATE_FAULTS_GO_ON))
+		end_held(guest);
 	gmm_waitqueue_wake_all(&guest->invalidation.ended);
 }
 
@@ -592,6 +617,8 @@ void gmm_invalidate_unhold(struct gmm_guest *guest, const struct gmm_range *rang
 		if (wake && !gmm_leaves_out(guest, GMM_LEAVE_OUT_WAKE))
 			wake_held(guest, GMM_RANGE_GFN, start, last);
 	}
+	end_held(guest);
+	gmm_waitqueue_wake_all(&invalidation->ended);
 }
 
 void gmm_invalidate_end(struct gmm_guest *guest, enum gmm_range_kind kind,

@@ -34,8 +34,15 @@ struct gmm_invalidation {
 	struct gmm_spinlock lock;
 	/* under lock */
 	struct gmm_active_range active[2][GMM_ACTIVE_RANGES]; /* by gmm_range_kind */
-	uint32_t active_used[2];	     /* entries ever used: searches stop there */
-	uint32_t active_count[2];	     /* changes */
+	uint32_t active_used[2];  /* entries ever used: searches stop there */
+	uint32_t active_count[2]; /* changes */
+	/*
+	 * Frames of the slot's change that holds faults; there is one at a time. `intruders` are
+	 * the ranges of other changes that have begun in them since: these may not wait. It is
+	 * counted by what they change, not by the entries they are in.
+	 */
+	struct gmm_range held[2];
+	uint32_t held_count, intruders;
 	struct gmm_interval_tree caches[2];  /* gmm_cache.node, by kind of its target */
 	struct gmm_interval_tree operations; /* gmm_operation.node, by GFN */
 	uint32_t drainers;		     /* threads waiting for operations to end */
@@ -67,7 +74,7 @@ int gmm_invalidate_begin_flags(struct gmm_guest *guest, enum gmm_range_kind kind
  * The second phase of a slot's change, which began with FAULTS_GO_ON | SLOT: from here on faults
  * are held, and no operation is under way. Its end is without FAULTS_GO_ON. Before, it waits for
  * changes of these frames by others: they may be waiting for a vCPU in a fault. Later ones wait
- * before they begin, unless they may not.
+ * before they begin, unless they may not: for these, and no others, it waits before it publishes.
  */
 void gmm_invalidate_hold(struct gmm_guest *guest, const struct gmm_range *ranges, uint32_t count);
 /* Back into the first phase: what was held is let go. */
@@ -89,11 +96,10 @@ void gmm_invalidate_end_flags(struct gmm_guest *guest, enum gmm_range_kind kind,
 /* Which changes a look-up is about. */
 enum gmm_change {
 	GMM_CHANGE_ANY,
-	GMM_CHANGE_HOLDING,	 /* those that hold faults */
-	GMM_CHANGE_SLOT,	 /* those of a slot */
-	GMM_CHANGE_NO_SLOT,	 /* all others */
-	GMM_CHANGE_HOLDING_SLOT, /* those of a slot that hold faults */
-	GMM_CHANGE_OWN,		 /* those of the calling thread, as far as that is known */
+	GMM_CHANGE_HOLDING, /* those that hold faults */
+	GMM_CHANGE_SLOT,    /* those of a slot */
+	GMM_CHANGE_NO_SLOT, /* all others */
+	GMM_CHANGE_OWN,	    /* those of the calling thread, as far as that is known */
 };
 
 /*
@@ -116,6 +122,15 @@ struct gmm_active_range *gmm_active_of(struct gmm_invalidation *invalidation,
 				       bool holding, bool slot);
 void gmm_active_remove(struct gmm_invalidation *invalidation, enum gmm_range_kind kind,
 		       struct gmm_active_range *active, bool holding, bool slot);
+
+/* Whether a slot's change holds faults of these frames. */
+bool gmm_active_is_held(const struct gmm_invalidation *invalidation, uint64_t start, uint64_t last);
+/* From here on, or with count 0 not any more, a slot's change holds faults of these. */
+void gmm_active_set_held(struct gmm_invalidation *invalidation, const struct gmm_range *ranges,
+			 uint32_t count);
+/* A range of a change that is no slot's begins, or ends. */
+void gmm_active_intrude(struct gmm_invalidation *invalidation, enum gmm_range_kind kind,
+			uint64_t start, uint64_t last, bool begins);
 
 /*
  * An active change that overlaps [start, last] of `kind`, directly or through the slots there, or

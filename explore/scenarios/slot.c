@@ -225,6 +225,59 @@ static void two_slots_and_user(struct scene *scene)
 	machine_must(gmm_cache_vcpu_add(scene->cache, scene->vcpus[0]));
 }
 
+/* All entries of the table of changes but one and the last; nobody waits for these. */
+#define CROWD (GMM_ACTIVE_RANGES - 2)
+
+static struct gmm_range crowd(uint32_t i)
+{
+	return (struct gmm_range){ 200 + 2 * i, 201 + 2 * i };
+}
+
+/* A vCPU uses page 0; what changes is slot 1, frames 2 and 3. */
+static void two_slots_in_a_crowd(struct scene *scene)
+{
+	struct gmm_slot_config first = machine_slot(&scene->machine, 0, 0, 0, 2);
+	struct gmm_slot_config second = machine_slot(&scene->machine, 1, 2, 2, 2);
+	uint32_t i;
+
+	machine_must(gmm_slot_add(scene->machine.guest, &first));
+	machine_must(gmm_slot_add(scene->machine.guest, &second));
+	machine_must(gmm_cache_activate(scene->cache, 0, 8, GMM_CACHE_GUEST));
+	machine_must(gmm_cache_vcpu_add(scene->cache, scene->vcpus[0]));
+	for (i = 0; i < CROWD; i++) {
+		struct gmm_range range = crowd(i);
+
+		machine_must(gmm_invalidate_begin(scene->machine.guest, GMM_RANGE_GFN, &range, 1,
+						  GMM_INVALIDATE_NONBLOCKING, NULL));
+	}
+}
+
+static void faults_page_2_in_guest_mode(void *arg)
+{
+	struct scene *scene = arg;
+
+	machine_must(gmm_vcpu_enter(scene->vcpus[0]));
+	machine_check(machine_guest_read(&scene->machine, 2) == machine_word(2));
+	gmm_vcpu_exit(scene->vcpus[0]);
+}
+
+static void starts_log_of_slot_1(void *arg)
+{
+	struct scene *scene = arg;
+
+	machine_must(gmm_slot_set_flags(scene->machine.guest, 1, GMM_SLOT_LOG_DIRTY));
+}
+
+/* Neither frame is slot 1's, but what encloses both is over it. */
+static void changes_around_slot_1(void *arg)
+{
+	struct scene *scene = arg;
+	struct gmm_range ranges[2] = { { 0, 1 }, { 100, 101 } };
+
+	machine_must(gmm_invalidate_begin(scene->machine.guest, GMM_RANGE_GFN, ranges, 2, 0, NULL));
+	gmm_invalidate_end(scene->machine.guest, GMM_RANGE_GFN, ranges, 2);
+}
+
 static void faults_in_guest_mode(void *arg)
 {
 	struct scene *scene = arg;
@@ -255,6 +308,18 @@ static void remove_both_slots(struct scene *scene)
 	machine_must(gmm_cache_deactivate(scene->cache));
 	machine_must(gmm_slot_remove(scene->machine.guest, 0));
 	machine_must(gmm_slot_remove(scene->machine.guest, 1));
+}
+
+static void end_crowd(struct scene *scene)
+{
+	uint32_t i;
+
+	for (i = 0; i < CROWD; i++) {
+		struct gmm_range range = crowd(i);
+
+		gmm_invalidate_end(scene->machine.guest, GMM_RANGE_GFN, &range, 1);
+	}
+	remove_both_slots(scene);
 }
 
 static void deactivate(struct scene *scene)
@@ -303,6 +368,10 @@ SCENARIO(flags_fault_change, .traits = OWN | MACHINE_LAZY | MACHINE_OWNER | MACH
 	 .prepare = two_slots_and_user,
 	 .threads = { faults_in_guest_mode, starts_log_of_slot_0, changes_both_slots },
 	 .check = remove_both_slots)
+SCENARIO(crowd_flags_fault, .traits = OWN | MACHINE_LAZY | MACHINE_OWNER | MACHINE_VCPUS,
+	 .prepare = two_slots_in_a_crowd,
+	 .threads = { faults_page_2_in_guest_mode, starts_log_of_slot_1, changes_around_slot_1 },
+	 .check = end_crowd)
 
 const struct explore_scenario explore_slot_scenarios[] = {
 	{ "slot-read-remove", "G2 W4", "a cache over a slot that is removed", read_remove, 3,
@@ -329,5 +398,8 @@ const struct explore_scenario explore_slot_scenarios[] = {
 	{ "slot-flags-fault-change", "W8 W9 G5",
 	  "a change of more than the slot waits for a vCPU in a fault of the slot",
 	  flags_fault_change, 1, false },
+	{ "slot-crowd-flags-fault", "W3 G5",
+	  "... when more changes than entries reach over the slot and none is of it",
+	  crowd_flags_fault, 1, false },
 	{ .name = NULL },
 };
