@@ -282,6 +282,13 @@ static void wake_waiters(struct machine *machine)
 	gmm_spin_unlock(&machine->lock);
 }
 
+/* Whoever changes mappings waits until one that goes is gone, as for the lock of the host's. */
+static void wait_unmapped(struct machine *machine, uint64_t page)
+{
+	while (gmm_load_acquire(&machine->leaving[page]))
+		gmm_cpu_relax(0);
+}
+
 /* The page's frame is looked up and installed in two steps: a change may come between. */
 static int reach_page(struct machine *machine, uint64_t page, bool write)
 {
@@ -305,8 +312,10 @@ static int live_map(void *opaque, const struct gmm_span *span, uint32_t access)
 	int error = 0;
 	uint64_t i;
 
-	for (i = 0; i < span->count && !error; i++)
+	for (i = 0; i < span->count && !error; i++) {
+		wait_unmapped(machine, span->page + i);
 		error = reach_page(machine, span->page + i, access & GMM_ACCESS_WRITE);
+	}
 	wake_waiters(machine);
 	return error;
 }
@@ -326,8 +335,15 @@ static int live_protect(void *opaque, const struct gmm_span *span)
 	struct machine *machine = opaque;
 	uint64_t i;
 
-	for (i = 0; i < span->count; i++)
+	for (i = 0; i < span->count; i++) {
+		/* It is not there to be protected. */
+		if (gmm_load_acquire(&machine->leaving[span->page + i])) {
+			if (!(machine->traits & MACHINE_UNMAP_UNWAITED))
+				wait_unmapped(machine, span->page + i);
+			continue;
+		}
 		take_from_reach(machine, span->page + i, GMM_ACCESS_WRITE);
+	}
 	return 0;
 }
 
@@ -494,6 +510,13 @@ void machine_lose(struct machine *machine, uint32_t page)
 	at->reach = 0;
 	at->resident = false;
 	*contents = MACHINE_POISON;
+}
+
+void machine_unmap(struct machine *machine, uint32_t page)
+{
+	gmm_store_release(&machine->leaving[page], (uint64_t)1);
+	take_from_reach(machine, page, MACHINE_REACH_ACCESS);
+	gmm_store_release(&machine->leaving[page], (uint64_t)0);
 }
 
 void machine_move_pages(struct machine *machine, uint32_t page, uint32_t count)

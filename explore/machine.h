@@ -47,6 +47,8 @@
 #define MACHINE_TLB_UNFLUSHED 256u /* a defect, for tests: nobody flushes */
 #define MACHINE_TABLES 512u	   /* tables of two levels: the first fault links one */
 #define MACHINE_HVA_MEMORY 1024u   /* there is memory at addresses that are in no slot */
+/* A defect, for tests: who protects does not wait for machine_unmap(). */
+#define MACHINE_UNMAP_UNWAITED 2048u
 
 /* A page. What one step touches together lies side by side. */
 struct machine_page {
@@ -77,6 +79,8 @@ struct machine {
 	int32_t mappings[MACHINE_FRAMES];
 	uint64_t resolves;		/* calls */
 	uint64_t source[MACHINE_PAGES]; /* never changes */
+	/* Somebody unmaps it: no mapping is found, and vCPUs still reach it. */
+	uint64_t leaving[MACHINE_PAGES]; /* atomic */
 	struct gmm_spinlock lock;
 	struct gmm_waitqueue woken;
 	uint64_t wakes; /* under lock */
@@ -126,6 +130,12 @@ void machine_move_frame(struct machine *machine, uint32_t page);
 
 /* Somebody else frees the page: neither the engine nor the owner is told. */
 void machine_lose(struct machine *machine, uint32_t page);
+
+/*
+ * Somebody else unmaps the page, and it is mapped again: what it holds stays. As in the host's
+ * munmap() the mapping is out of the table before it is out of the vCPUs' reach.
+ */
+void machine_unmap(struct machine *machine, uint32_t page);
 
 /*
  * What must hold whenever nothing is under way, of slot 0 at frame 0: no page is busy; what the

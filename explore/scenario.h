@@ -28,6 +28,7 @@ extern const struct explore_scenario *const explore_tables[];
 /* What a test expects to fail. */
 extern const struct explore_scenario explore_tlb_defects[];
 extern const struct explore_scenario explore_lines_defects[];
+extern const struct explore_scenario explore_repair_defects[];
 
 /* NULL when there is none of that name. */
 const struct explore_scenario *explore_scenario_find(const char *name);

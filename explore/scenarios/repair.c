@@ -133,6 +133,13 @@ static void completes_io(void *arg)
 	gmm_lease_drop(scene->cache, 0, 8);
 }
 
+static void unmaps(void *arg)
+{
+	struct scene *scene = arg;
+
+	machine_unmap(&scene->machine, 0);
+}
+
 static void evicts(void *arg)
 {
 	struct scene *scene = arg;
@@ -249,7 +256,13 @@ static void nothing_is_resident(struct scene *scene)
 	machine_check(gmm_resident_pages(scene->machine.guest) == 0);
 }
 
+static void was_written(struct scene *scene)
+{
+	machine_check(contents(scene) == 77);
+}
+
 #define OWN (LOSES | MACHINE_NO_SLOT)
+#define UNMAPS (MACHINE_LAZY | MACHINE_OWNER)
 
 SCENARIO(read_repair, .traits = LOSES, .prepare = read_page_0,
 	 .threads = { guest_reads, loses_and_repairs }, .check = comes_again)
@@ -289,6 +302,8 @@ SCENARIO(repair_slot_moves, .traits = OWN, .prepare = add_slot,
 	 .threads = { loses_and_repairs, moves_slot_and_back }, .check = counts_are_right)
 SCENARIO(repair_slot_goes, .traits = OWN, .prepare = add_slot,
 	 .threads = { loses_and_repairs, removes_slot }, .check = nothing_is_resident)
+SCENARIO(evict_unmap, .traits = UNMAPS, .prepare = written_page_0,
+	 .threads = { guest_writes, evicts, unmaps }, .check = was_written)
 
 const struct explore_scenario explore_repair_scenarios[] = {
 	{ "repair-read", "W9", "a vCPU touches a page that somebody else frees", read_repair, 3,
@@ -305,6 +320,9 @@ const struct explore_scenario explore_repair_scenarios[] = {
 	{ "repair-read-evict", "W9 W10", "a vCPU, the evictor and the repair", read_evict_repair, 1,
 	  false },
 	{ "repair-write-evict", "W9 W10", "... a vCPU that writes", write_evict_repair, 1, false },
+	{ "repair-evict-unmap", "W9 W10",
+	  "it is evicted while somebody unmaps it and a vCPU still writes to it", evict_unmap, 2,
+	  false },
 	{ "repair-twice", "W9", "repaired twice at once", two_repair, 3, false },
 	{ "repair-device-write", "W2 W9", "a device writes to it in a section", device_repair, 2,
 	  false },
@@ -316,5 +334,14 @@ const struct explore_scenario explore_repair_scenarios[] = {
 	{ "repair-harvest", "W6 W9", "a loss is in the log", repair_harvest, 2, false },
 	{ "repair-slot-moves", "W9", "its slot moves meanwhile", repair_slot_moves, 1, false },
 	{ "repair-slot-goes", "W9", "... is removed", repair_slot_goes, 2, false },
+	{ .name = NULL },
+};
+
+/* Not in the table: the machine does not wait, which the scenario has to find. */
+SCENARIO(evict_unmap_unwaited, .traits = UNMAPS | MACHINE_UNMAP_UNWAITED, .prepare = written_page_0,
+	 .threads = { guest_writes, evicts, unmaps }, .check = was_written)
+
+const struct explore_scenario explore_repair_defects[] = {
+	{ "repair-evict-unmap-unwaited", "", "", evict_unmap_unwaited, 2, false },
 	{ .name = NULL },
 };

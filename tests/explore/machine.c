@@ -15,11 +15,9 @@
 
 #define OUTCOMES 1024u
 
-static void a_flush_that_is_left_out_is_found(void **state)
+static void assert_found(const struct explore_scenario *scenario)
 {
-	const struct explore_scenario *scenario;
-
-	for (scenario = explore_tlb_defects; scenario->name; scenario++) {
+	for (; scenario->name; scenario++) {
 		struct explore_request request = { .scenario = scenario,
 						   .preemptions = scenario->preemptions };
 		struct explore_findings findings;
@@ -28,6 +26,16 @@ static void a_flush_that_is_left_out_is_found(void **state)
 		assert_true(findings.failed);
 		explore_findings_free(&findings);
 	}
+}
+
+static void a_flush_that_is_left_out_is_found(void **state)
+{
+	assert_found(explore_tlb_defects);
+}
+
+static void a_wait_for_an_unmap_that_is_left_out_is_found(void **state)
+{
+	assert_found(explore_repair_defects);
 }
 
 struct outcomes {
@@ -114,6 +122,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_flush_that_is_left_out_is_found),
+		cmocka_unit_test(a_wait_for_an_unmap_that_is_left_out_is_found),
 		cmocka_unit_test(states_seen_lose_no_outcome),
 	};
 
