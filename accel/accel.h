@@ -94,7 +94,10 @@ enum gmm_accel_exit_kind {
 struct gmm_accel_exit {
 	enum gmm_accel_exit_kind kind;
 	uint32_t code; /* GUEST: enum guest_exit_code */
-	/* MMIO. A read is completed by the next vcpu_run with what the caller put into data. */
+	/*
+	 * MMIO. A read is completed by the next vcpu_run, or vcpu_set_frame, with what the caller
+	 * put into data. An instruction that makes several accesses exits for each in turn.
+	 */
 	struct {
 		gmm_gpa_t gpa;
 		uint32_t length;
@@ -147,7 +150,8 @@ struct gmm_accel_ops {
 	void (*vcpu_destroy)(struct gmm_accel_vcpu *vcpu);
 	/*
 	 * Tells the program the frame number to use from the next entry on. A program that was
-	 * interrupted while it used the old one starts that use again. -GMM_EIO.
+	 * interrupted while it used the old one starts that use again; where it stands in the
+	 * middle of an instruction that makes another access to MMIO, after that. -GMM_EIO.
 	 */
 	int (*vcpu_set_frame)(struct gmm_accel_vcpu *vcpu, uint64_t frame_number);
 	/*

@@ -33,6 +33,9 @@ struct gmm_accel_vcpu {
 
 	/* Of the vCPU's own thread. */
 	bool unfinished; /* the last exit is completed by the next entry only */
+	bool has_exit;	 /* completing it gave another, which was not told yet */
+	bool frame_due;	 /* `frame_number` is to be used when its instruction is over */
+	uint64_t frame_number;
 
 	/* Atomic. */
 	uint32_t kicked; /* a kick signal was or is being sent and was not taken yet */

@@ -206,25 +206,30 @@ void kvm_vcpu_destroy(struct gmm_accel_vcpu *vcpu)
 	free(vcpu);
 }
 
-/* KVM completes an access to a port or to MMIO at the next entry; without it RIP would be wrong. */
-static void finish_exit(struct gmm_accel_vcpu *vcpu)
+/*
+ * KVM completes an access to a port or to MMIO at the next entry; without it RIP would be wrong. An
+ * instruction may make several: it reads and writes, copies, or crosses a page. Then completing one
+ * is at once the exit of the next, and the call answers 0; else it is EINTR. False: there is such an
+ * exit, which somebody has to be told of first.
+ */
+static bool finish_exit(struct gmm_accel_vcpu *vcpu)
 {
-	if (!vcpu->unfinished)
-		return;
-	vcpu->run->immediate_exit = 1;
-	ioctl(vcpu->descriptor, KVM_RUN, 0);
-	vcpu->run->immediate_exit = 0;
-	vcpu->unfinished = false;
+	if (vcpu->unfinished && !vcpu->has_exit) {
+		vcpu->run->immediate_exit = 1;
+		vcpu->has_exit = ioctl(vcpu->descriptor, KVM_RUN, 0) == 0;
+		vcpu->run->immediate_exit = 0;
+		vcpu->unfinished = false;
+	}
+	return !vcpu->has_exit;
 }
 
-int kvm_vcpu_set_frame(struct gmm_accel_vcpu *vcpu, uint64_t frame_number)
+/* At a moment between two instructions, which may have to be waited for. */
+static int apply_frame(struct gmm_accel_vcpu *vcpu)
 {
-	uint64_t *mailbox = &vcpu->start.mailbox->frame_number;
 	struct kvm_regs registers;
 
-	if (__atomic_load_n(mailbox, __ATOMIC_RELAXED) == frame_number)
+	if (!finish_exit(vcpu))
 		return 0;
-	finish_exit(vcpu);
 	if (ioctl(vcpu->descriptor, KVM_GET_REGS, &registers))
 		return -GMM_EIO;
 	if (registers.rip >= vcpu->start.frame_restart_gpa &&
@@ -233,8 +238,17 @@ int kvm_vcpu_set_frame(struct gmm_accel_vcpu *vcpu, uint64_t frame_number)
 		if (ioctl(vcpu->descriptor, KVM_SET_REGS, &registers))
 			return -GMM_EIO;
 	}
-	__atomic_store_n(mailbox, frame_number, __ATOMIC_RELAXED);
+	__atomic_store_n(&vcpu->start.mailbox->frame_number, vcpu->frame_number, __ATOMIC_RELAXED);
+	vcpu->frame_due = false;
 	return 0;
+}
+
+int kvm_vcpu_set_frame(struct gmm_accel_vcpu *vcpu, uint64_t frame_number)
+{
+	vcpu->frame_number = frame_number;
+	vcpu->frame_due = __atomic_load_n(&vcpu->start.mailbox->frame_number, __ATOMIC_RELAXED) !=
+			  frame_number;
+	return vcpu->frame_due ? apply_frame(vcpu) : 0;
 }
 
 static bool take_kick(struct gmm_accel_vcpu *vcpu)
@@ -320,15 +334,30 @@ static bool handle_exit(struct gmm_accel_vcpu *vcpu, struct gmm_accel_exit *exit
 	}
 }
 
+/* Returns 0 with the next exit in vcpu->run, or errno. */
+static int next_exit(struct gmm_accel_vcpu *vcpu)
+{
+	int error;
+
+	if (vcpu->frame_due && apply_frame(vcpu))
+		return EIO;
+	if (vcpu->has_exit) {
+		vcpu->has_exit = false;
+		return 0;
+	}
+	error = ioctl(vcpu->descriptor, KVM_RUN, 0) ? errno : 0;
+	/* Completed before signals are looked at. */
+	vcpu->unfinished = false;
+	return error;
+}
+
 void kvm_vcpu_run(struct gmm_accel_vcpu *vcpu, struct gmm_accel_exit *exit)
 {
 	int error;
 
 	memset(exit, 0, sizeof(*exit));
 	for (;;) {
-		error = ioctl(vcpu->descriptor, KVM_RUN, 0) ? errno : 0;
-		/* Completed before signals are looked at. */
-		vcpu->unfinished = false;
+		error = next_exit(vcpu);
 		if (error == EINTR) {
 			if (!take_kick(vcpu))
 				continue;
