@@ -6,8 +6,9 @@
 #include <pthread.h>
 
 #include <guestmm/linux/live_stage2.h>
+#include <guestmm/memory.h>
 
-#define GMM_LIVE_OWN_CHANGES 32u
+#define GMM_LIVE_PAGE_SHIFT 12
 
 struct gmm_live_stage2 {
 	/* Immutable after init, but for what an owner adds to `ops` before it is used. */
@@ -21,15 +22,6 @@ struct gmm_live_stage2 {
 	struct gmm_live_range *ranges; /* sorted by hva */
 	uint32_t count;
 	uint32_t capacity;
-
-	/* Addresses whose mapping is being dropped here, while events of that are told. */
-	pthread_mutex_t own_lock;
-	struct {
-		gmm_hva_t start;
-		uint64_t bytes;	 /* 0: no entry */
-		uint64_t untold; /* of them: the event was not read yet */
-		bool ended;
-	} own[GMM_LIVE_OWN_CHANGES];
 };
 
 /*
@@ -38,8 +30,6 @@ struct gmm_live_stage2 {
  */
 extern _Thread_local bool gmm_live_stage2_reads_events;
 
-/* Whether an event of freed memory is of a mapping that is or was dropped here; once for each. */
-bool gmm_live_stage2_is_own_change(struct gmm_live_stage2 *live, gmm_hva_t start, uint64_t bytes);
 /* Copies the first range that ends behind `hva`; false: there is none. */
 bool gmm_live_stage2_next(struct gmm_live_stage2 *live, gmm_hva_t hva,
 			  struct gmm_live_range *range);
@@ -52,6 +42,45 @@ void gmm_live_stage2_visit(struct gmm_live_stage2 *live, gmm_hva_t start, uint64
 			   void (*fn)(void *opaque, const struct gmm_live_range *range,
 				      gmm_hva_t start, uint64_t bytes),
 			   void *opaque);
+
+/* A slot's change, for an owner that has more to do for it than to register. */
+struct gmm_live_change {
+	struct gmm_live_range before, after; /* bytes 0: none */
+	bool shown;			     /* `after` is in the table */
+};
+
+/*
+ * All of a slot's change that can fail; when it does nothing has changed. From here to the end what
+ * was and what will be is registered: memory that is not is reached unseen. The slot is found where
+ * it will be, unless it is less than it was. One slot's change at a time. Errors of
+ * gmm_live_stage2_slot_change().
+ */
+int gmm_live_stage2_change_begin(struct gmm_live_stage2 *live, const struct gmm_slot_info *old,
+				 const struct gmm_slot_info *now, struct gmm_live_change *change);
+/* The change was made, or was not: then all is as it was before. */
+void gmm_live_stage2_change_end(struct gmm_live_stage2 *live, const struct gmm_live_change *change,
+				bool made);
+
+static inline bool gmm_live_is_lazy(const struct gmm_memory_ops *ops)
+{
+	return ops && ops->flags & GMM_MEMORY_LAZY;
+}
+
+/* Dropping the mapping keeps the contents. */
+static inline bool gmm_live_is_shared(const struct gmm_memory_ops *ops)
+{
+	return ops && ops->flags & GMM_MEMORY_AGEABLE;
+}
+
+static inline bool gmm_live_is_host_only(const struct gmm_memory_ops *ops)
+{
+	return ops && ops->flags & GMM_MEMORY_HOST_ONLY;
+}
+
+static inline uint32_t gmm_live_abilities(const struct gmm_live_stage2 *live)
+{
+	return live->userfault ? gmm_userfault_abilities(live->userfault) : 0;
+}
 
 /* -GMM_ENOMEM. */
 int gmm_live_stage2_init(struct gmm_live_stage2 *live, struct gmm_userfault *userfault,

@@ -94,9 +94,6 @@ static void take_locked(struct gmm_repair_service *service, const struct gmm_use
 void gmm_repair_service_event(struct gmm_repair_service *service,
 			      const struct gmm_userfault_event *event)
 {
-	if (event->kind == GMM_USERFAULT_EVENT_REMOVED &&
-	    gmm_live_stage2_is_own_change(service->config.live, event->start, event->bytes))
-		return;
 	pthread_mutex_lock(&service->lock);
 	take_locked(service, event);
 	pthread_cond_broadcast(&service->changed);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
-#include <guestmm/linux/userfault.h>
+#include "userfault_impl.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "linux_uapi.h"
+#include "own_change.h"
 
 #define PAGE_BYTES 4096u
 #define READ_BATCH 32
@@ -20,6 +21,7 @@
 struct gmm_userfault {
 	int descriptor;
 	uint32_t abilities;
+	struct gmm_own_changes own;
 };
 
 /* Abilities and the features that they are made of. */
@@ -216,6 +218,7 @@ int gmm_userfault_open_lacking(uint32_t lacking, uint32_t required, uint32_t wan
 	made = calloc(1, sizeof(*made));
 	if (!made)
 		return refuse(text, ENOMEM);
+	gmm_own_changes_init(&made->own);
 	made->descriptor = open_descriptor(need_kernel, &kernel);
 	if (made->descriptor < 0 || ioctl(made->descriptor, UFFDIO_API, &api)) {
 		error = refuse(text, errno);
@@ -239,6 +242,7 @@ void gmm_userfault_close(struct gmm_userfault *userfault)
 		return;
 	if (userfault->descriptor >= 0)
 		close(userfault->descriptor);
+	gmm_own_changes_fini(&userfault->own);
 	free(userfault);
 }
 
@@ -442,6 +446,20 @@ int gmm_userfault_wake(struct gmm_userfault *userfault, gmm_hva_t start, uint64_
 	return ioctl(userfault->descriptor, UFFDIO_WAKE, &range) ? error_of(errno) : 0;
 }
 
+int gmm_userfault_drop_mapping(struct gmm_userfault *userfault, gmm_hva_t start, uint64_t bytes)
+{
+	bool told = userfault->abilities & GMM_USERFAULT_EVENTS;
+	struct gmm_own_change change;
+	int error;
+
+	if (told)
+		gmm_own_change_begin(&userfault->own, &change, start, bytes);
+	error = madvise((void *)(uintptr_t)start, bytes, MADV_DONTNEED) ? error_of(errno) : 0;
+	if (told)
+		gmm_own_change_end(&userfault->own, &change);
+	return error;
+}
+
 /* Returns false for a message that is not for us. */
 static bool decode(const struct uffd_msg *message, struct gmm_userfault_event *event)
 {
@@ -480,24 +498,41 @@ static bool decode(const struct uffd_msg *message, struct gmm_userfault_event *e
 	}
 }
 
-int gmm_userfault_read(struct gmm_userfault *userfault, struct gmm_userfault_event *events, int max)
+/* One system call. Returns how many messages it gave, or -errno; *count grows by the events of them. */
+static int read_once(struct gmm_userfault *userfault, struct gmm_userfault_event *events, int asked,
+		     int *count)
 {
 	struct uffd_msg messages[READ_BATCH];
-	int count = 0, asked, got, i;
-	ssize_t bytes;
+	uint32_t turn = gmm_own_changes_read_begin(&userfault->own);
+	ssize_t bytes = read(userfault->descriptor, messages, (size_t)asked * sizeof(messages[0]));
+	int got = bytes < 0 ? -errno : (int)((size_t)bytes / sizeof(messages[0]));
+	int i;
+
+	for (i = 0; i < got; i++) {
+		struct gmm_userfault_event *event = &events[*count];
+
+		if (!decode(&messages[i], event))
+			continue;
+		if (event->kind != GMM_USERFAULT_EVENT_REMOVED ||
+		    !gmm_own_changes_has(&userfault->own, event->start, event->bytes))
+			(*count)++;
+	}
+	gmm_own_changes_read_end(&userfault->own, turn);
+	return got;
+}
+
+int gmm_userfault_read(struct gmm_userfault *userfault, struct gmm_userfault_event *events, int max)
+{
+	int count = 0, asked, got;
 
 	if (max <= 0)
 		return -GMM_EINVAL;
 	/* A read that gives all that was asked for may have left some. */
 	do {
 		asked = max - count < READ_BATCH ? max - count : READ_BATCH;
-		bytes = read(userfault->descriptor, messages, (size_t)asked * sizeof(messages[0]));
-		if (bytes < 0)
-			return count || errno == EAGAIN || errno == EINTR ? count : error_of(errno);
-		got = (int)((size_t)bytes / sizeof(messages[0]));
-		for (i = 0; i < got; i++)
-			if (decode(&messages[i], &events[count]))
-				count++;
+		got = read_once(userfault, events, asked, &count);
+		if (got < 0)
+			return count || got == -EAGAIN || got == -EINTR ? count : error_of(-got);
 	} while (got == asked && count < max);
 	return count;
 }

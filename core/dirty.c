@@ -227,13 +227,16 @@ int gmm_dirty_protect(struct gmm_operation *operation, gmm_gfn_t gfn, uint64_t c
 	return error;
 }
 
+typedef int (*collect_fn)(void *owner, const struct gmm_span *span, uint64_t *words);
+
 /* What vCPUs wrote by the owner's account becomes the bitmap; also on failure, as far as it got. */
-static int collect(struct gmm_operation *operation, uint64_t *bitmap)
+static int collect(struct gmm_operation *operation, bool goes_on, uint64_t *bitmap)
 {
 	struct gmm_guest *guest = operation->guest;
 	const struct gmm_stage2_ops *ops = guest->config.stage2_ops;
 	uint64_t count = gmm_operation_count(operation);
 	struct gmm_span span = gmm_slot_span(guest, operation->slot, operation->node.start, count);
+	collect_fn fn;
 	int error;
 
 	gmm_dirty_rings_drain(guest);
@@ -241,7 +244,8 @@ static int collect(struct gmm_operation *operation, uint64_t *bitmap)
 		gmm_memset(bitmap, 0, words_for(count) * sizeof(*bitmap));
 		return 0;
 	}
-	error = ops->collect_dirty(guest->config.stage2_owner, &span, bitmap);
+	fn = goes_on && ops->collect_dirty_next ? ops->collect_dirty_next : ops->collect_dirty;
+	error = fn(guest->config.stage2_owner, &span, bitmap);
 	bitmap[words_for(count) - 1] &= word_mask(words_for(count) - 1, 0, count);
 	return error ? -GMM_EIO : 0;
 }
@@ -442,15 +446,15 @@ static int begin(struct gmm_guest *guest, uint32_t slot, uint64_t first, uint64_
 	return error;
 }
 
-int64_t gmm_dirty_harvest(struct gmm_guest *guest, uint32_t slot, uint64_t first, uint64_t count,
-			  uint64_t *bitmap)
+static int64_t harvest(struct gmm_guest *guest, uint32_t slot, uint64_t first, uint64_t count,
+		       bool goes_on, uint64_t *bitmap)
 {
 	struct gmm_operation operation;
 	int64_t answer = begin(guest, slot, first, count, &operation);
 
 	if (answer)
 		return answer;
-	answer = collect(&operation, bitmap);
+	answer = collect(&operation, goes_on, bitmap);
 	if (answer)
 		put_back(operation.slot->dirty, first, count, bitmap);
 	else
@@ -458,6 +462,18 @@ int64_t gmm_dirty_harvest(struct gmm_guest *guest, uint32_t slot, uint64_t first
 				take(operation.slot->dirty, first, count, bitmap), bitmap);
 	gmm_operation_end(&operation);
 	return answer;
+}
+
+int64_t gmm_dirty_harvest(struct gmm_guest *guest, uint32_t slot, uint64_t first, uint64_t count,
+			  uint64_t *bitmap)
+{
+	return harvest(guest, slot, first, count, false, bitmap);
+}
+
+int64_t gmm_dirty_harvest_next(struct gmm_guest *guest, uint32_t slot, uint64_t first,
+			       uint64_t count, uint64_t *bitmap)
+{
+	return harvest(guest, slot, first, count, true, bitmap);
 }
 
 int64_t gmm_dirty_peek(struct gmm_guest *guest, uint32_t slot, uint64_t first, uint64_t count,
@@ -469,7 +485,7 @@ int64_t gmm_dirty_peek(struct gmm_guest *guest, uint32_t slot, uint64_t first, u
 
 	if (answer)
 		return answer;
-	answer = collect(&operation, bitmap);
+	answer = collect(&operation, false, bitmap);
 	put_back(operation.slot->dirty, first, count, bitmap);
 	for (i = 0; !answer && i < words_for(count); i++)
 		bitmap[i] = gmm_load_acquire(&operation.slot->dirty->words[first / 64 + i]) &

@@ -368,6 +368,15 @@ static bool needs_protection(uint32_t before, uint32_t flags)
 	       ((added & GMM_SLOT_LOG_DIRTY) && !(flags & GMM_SLOT_LOG_ALL_SET));
 }
 
+/* An owner's log that ended and begins again has forgotten what it knew: every page counts as written. */
+static void log_is_lost(struct gmm_guest *guest, struct gmm_slot *slot)
+{
+	const struct gmm_stage2_ops *ops = guest->config.stage2_ops;
+
+	if (slot->dirty && ops && (ops->flags & GMM_STAGE2_LOGS_WRITES))
+		gmm_dirty_map_mark_range(slot->dirty, 0, slot->config.count);
+}
+
 static int flags_change(struct gmm_guest *guest, struct gmm_slot *slot, uint64_t flags)
 {
 	struct gmm_slot_config before = slot->config;
@@ -391,6 +400,8 @@ static int flags_change(struct gmm_guest *guest, struct gmm_slot *slot, uint64_t
 			gmm_warn_once(
 				guest, GMM_WARN_OWNER_FAILED,
 				"a change of a slot's flags could neither be made nor undone");
+		else if (error)
+			log_is_lost(guest, slot);
 	}
 	gmm_dirty_map_free(log);
 	return error;

@@ -68,8 +68,8 @@ static int harvest_bitmap(struct run *run, bool last)
 									 CHUNK_PAGES;
 
 		do
-			taken = gmm_dirty_harvest(run->guest, RUN_SLOT_SNAPSHOT, first, count,
-						  run->harvester.bitmap);
+			taken = (first ? gmm_dirty_harvest_next : gmm_dirty_harvest)(
+				run->guest, RUN_SLOT_SNAPSHOT, first, count, run->harvester.bitmap);
 		while (taken < 0 && run_failing_try_again(run, taken));
 		if (taken < 0) {
 			run_memory_failed(run, "the dirty log cannot be harvested", (int)taken);

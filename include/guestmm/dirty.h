@@ -33,6 +33,15 @@ GMM_API int64_t gmm_dirty_harvest(struct gmm_guest *guest, uint32_t slot, uint64
 				  uint64_t count, uint64_t *bitmap);
 
 /*
+ * The same for a further part of a pass over a slot that gmm_dirty_harvest() began at lower pages:
+ * what vCPUs have written since the pass began may be left for the next one. An owner that can read
+ * its log as a whole only (KVM) then reads it once a pass and not once a part. The last pass of all
+ * begins after vCPUs and devices were stopped.
+ */
+GMM_API int64_t gmm_dirty_harvest_next(struct gmm_guest *guest, uint32_t slot, uint64_t first,
+				       uint64_t count, uint64_t *bitmap);
+
+/*
  * The two halves of a harvest for who wants to protect late: peek copies the bits and changes
  * nothing (but for moving the owner's and rings' bits into the slot's), clear takes exactly those
  * bits that are set in `bitmap`, and leaves there those that were set, protects their pages and

@@ -78,6 +78,12 @@ struct gmm_stage2_ops {
 	int (*collect_dirty)(void *owner, const struct gmm_span *span, uint64_t *words);
 
 	/*
+	 * Optional: the same for a span of a pass over the slot that collect_dirty() began at lower
+	 * frames: what guests have written since then may be left for the next pass.
+	 */
+	int (*collect_dirty_next)(void *owner, const struct gmm_span *span, uint64_t *words);
+
+	/*
 	 * A slot is about to change: `old` (count 0: is new) becomes `now` (count 0: goes away).
 	 * The range is unreachable for the engine's users at this time. When the owner refuses, the
 	 * change is undone and its error returned.

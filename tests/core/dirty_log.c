@@ -136,6 +136,17 @@ static void an_owner_that_logs_is_asked_and_protects_itself(void)
 	gmm_equal(model.memory.calls[MODEL_LIVE_PROTECT], 0);
 	gmm_ok(writes_through(&model, 2));
 	gmm_equal(harvest(&model), 1u << 2);
+	gmm_equal(model.nexts, 0);
+	/* In a pass it is told that this is a further part. */
+	gmm_must(model_guest_write(&model, 3, 1));
+	gmm_dirty_mark(model.guest, 6, 1);
+	gmm_equal(gmm_dirty_harvest_next(model.guest, 0, 0, MODEL_PAGES, &bits), 2);
+	gmm_equal(bits, 1u << 3 | 1u << 6);
+	gmm_equal(model.nexts, 1);
+	model_fini(&model);
+	model_init(&model, MODEL_LAZY | MODEL_OWNER | MODEL_LOG_DIRTY);
+	gmm_must(model_guest_write(&model, 3, 1));
+	gmm_equal(gmm_dirty_harvest_next(model.guest, 0, 0, MODEL_PAGES, &bits), 1);
 	model_fini(&model);
 }
 

@@ -60,6 +60,11 @@ GMM_API void gmm_kvm_slots_destroy(struct gmm_kvm_slots *slots);
  * one beyond gpa_bytes with -GMM_ERANGE, an id that KVM has no slot for with -GMM_ENOSPC, one of
  * guest_memfd (GMM_MEMORY_BY_FILE) with a log or read-only with -GMM_EOPNOTSUPP, and what
  * gmm_live_stage2_slot_change() says. A slot of GMM_MEMORY_HOST_ONLY is none of KVM's.
+ *
+ * What is refused has changed nothing. One case is left: a change for which KVM has to delete the
+ * slot and add it again fails, and KVM has no memory to add the old one again, several times in a
+ * row. Then the answer is -GMM_EIO, vCPUs find no memory there, and the slot's next change, or
+ * removal, begins with what KVM has.
  */
 GMM_API const struct gmm_stage2_ops *gmm_kvm_slots_ops(const struct gmm_kvm_slots *slots);
 

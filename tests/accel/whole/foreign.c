@@ -601,6 +601,36 @@ static void test_protecting_waits_for_whoever_reads_events(void **state)
 	teardown(&world);
 }
 
+/*
+ * Aging drops the mapping of pages among which somebody else has put his own: the kernel tells less
+ * than was asked for. What is freed there later is told all the same.
+ */
+static void test_own_aging_hides_nobody_elses_change(void **state)
+{
+	struct world world;
+
+	setup(&world, GMM_MEMORY_KIND_MEMFD);
+	use(&world, 0);
+	assert_ptr_equal(mmap(world.vcpu + 3 * PAGE, PAGE, PROT_READ | PROT_WRITE,
+			      MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0),
+			 world.vcpu + 3 * PAGE);
+	settle(&world, 1);
+	assert_int_equal(world.not_restored, 1u << 3);
+	while (gmm_age(world.guest, 0, PAGES, 0, NULL))
+		sched_yield();
+	assert_int_equal(statistics_of(&world).removed, 0);
+	assert_int_equal(madvise(world.vcpu, PAGE, MADV_REMOVE), 0);
+	/* Another, which is told in any case, and after it. */
+	assert_int_equal(munmap(world.vcpu + 4 * PAGE, PAGE), 0);
+	while (statistics_of(&world).unmapped < 2)
+		sched_yield();
+	assert_int_equal(statistics_of(&world).removed, 1);
+	settle(&world, 3);
+	assert_pages(&world, 0, 1, 0x1);
+	assert_zero(&world, 0);
+	teardown(&world);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -615,6 +645,7 @@ int main(void)
 		cmocka_unit_test(test_memory_at_the_target_of_a_move_stays_registered),
 		cmocka_unit_test(test_private_memory_loses_what_is_freed),
 		cmocka_unit_test(test_own_aging_is_nobody_elses_change),
+		cmocka_unit_test(test_own_aging_hides_nobody_elses_change),
 		cmocka_unit_test(test_protecting_waits_for_whoever_reads_events),
 	};
 

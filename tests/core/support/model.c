@@ -398,6 +398,14 @@ static int live_collect(void *owner, const struct gmm_span *span, uint64_t *word
 	return error;
 }
 
+static int live_collect_next(void *owner, const struct gmm_span *span, uint64_t *words)
+{
+	struct model *model = owner;
+
+	model->nexts++;
+	return live_collect(owner, span, words);
+}
+
 static int live_slot_change(void *owner, const struct gmm_slot_info *old,
 			    const struct gmm_slot_info *now)
 {
@@ -447,6 +455,7 @@ static const struct gmm_stage2_ops logging_ops = {
 	.unprotect = live_unprotect,
 	.wake = live_wake,
 	.collect_dirty = live_collect,
+	.collect_dirty_next = live_collect_next,
 	.slot_change = live_slot_change,
 };
 

@@ -84,6 +84,7 @@ struct model {
 	bool writable[MODEL_PAGES];
 	bool logged[MODEL_PAGES];      /* the owner's own log, with GMM_STAGE2_LOGS_WRITES */
 	struct gmm_slot_info slot_now; /* what the owner was told last */
+	uint32_t nexts;		       /* calls of collect_dirty_next */
 	int slot_change_fails;	       /* error for the next slot_change, or 0 */
 	/* A vCPU writes there while the owner is told of a slot's change; 0: none does. */
 	gmm_hva_t written_meanwhile;
