@@ -94,13 +94,13 @@ static void states_seen_lose_no_outcome(void **state)
 		uint32_t preemptions;
 	} scenarios[] = {
 		{ "cache-read-move", 1 },	{ "cache-look-drop-refresh", 1 },
-		{ "fault-fault", 2 },		{ "fault-write-evict-resident", 1 },
-		{ "fault-evict-discard", 1 },	{ "dirty-write-harvest", 1 },
-		{ "lease-io-evict", 1 },	{ "repair-write-loss", 2 },
-		{ "repair-evict-loss", 2 },	{ "repair-device-evict", 1 },
+		{ "fault-fault", 2 },		{ "fault-write-evict-resident", 2 },
+		{ "fault-evict-discard", 2 },	{ "dirty-write-harvest", 1 },
+		{ "lease-io-evict", 1 },	{ "repair-write-loss", 3 },
+		{ "repair-evict-loss", 3 },	{ "repair-device-evict", 1 },
 		{ "repair-device-read", 1 },	{ "resident-fault-move", 2 },
-		{ "slot-discard-remove", 1 },	{ "tlb-read-move", 1 },
-		{ "table-two-lazy-faults", 1 },
+		{ "slot-discard-remove", 2 },	{ "tlb-read-move", 1 },
+		{ "table-two-lazy-faults", 2 },
 	};
 	static struct outcomes all, some;
 	uint32_t i, j;
