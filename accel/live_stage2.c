@@ -70,9 +70,10 @@ static int protect_range(struct gmm_live_stage2 *live, gmm_hva_t hva, uint64_t b
 
 /*
  * munmap() takes the mapping out of the tree first, and its pages away after that, holding the lock
- * of the process's mappings for reading: until then vCPUs still write through them. Whoever takes
- * that lock for writing waits for the end of it, as a change of protection does, also of a page that
- * has it already. A new mapping would, too, but the kernel might put it into the hole.
+ * of the process's mappings for reading: until then vCPUs still write through them. So who has met a
+ * hole waits. Whoever takes that lock for writing waits for the end of it, as a change of protection
+ * does, also of a page that has it already. A new mapping would, too, but the kernel might put it
+ * into the hole.
  */
 static int wait_unmapped(const struct gmm_live_stage2 *live)
 {
@@ -166,7 +167,9 @@ static int unmap_pages(void *owner, const struct gmm_span *span)
 		return -GMM_EOPNOTSUPP;
 	error = gmm_userfault_drop_mapping(live->userfault, span->hva, span_bytes(span));
 	/* Somebody else has unmapped a part of it (W9); the rest was dropped. */
-	return error && error != -GMM_ENOMEM ? -GMM_EIO : 0;
+	if (error == -GMM_ENOMEM)
+		return wait_unmapped(live);
+	return error ? -GMM_EIO : 0;
 }
 
 static int slot_change(void *owner, const struct gmm_slot_info *old,

@@ -13,6 +13,8 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/random.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -532,6 +534,111 @@ static void test_own_aging_is_nobody_elses_change(void **state)
 	teardown(&world);
 }
 
+#define LARGE_PAGES 65536u
+
+struct writer {
+	uint8_t *page;
+	uint32_t stop; /* atomic */
+	bool faulted;
+};
+
+/* Through the mapping as long as it is there: other bytes each time, and no signal at its end. */
+static void *write_always(void *context)
+{
+	struct writer *writer = context;
+
+	while (!__atomic_load_n(&writer->stop, __ATOMIC_RELAXED))
+		writer->faulted |= getrandom(writer->page, 64, 0) != 64;
+	return NULL;
+}
+
+static void *unmap_large(void *context)
+{
+	assert_int_equal(munmap(context, LARGE_PAGES * PAGE), 0);
+	return NULL;
+}
+
+struct events {
+	struct gmm_userfault *userfault;
+	uint32_t stop; /* atomic */
+};
+
+static void *read_events(void *context)
+{
+	struct events *events = context;
+	struct gmm_userfault_event event;
+
+	while (!__atomic_load_n(&events->stop, __ATOMIC_RELAXED)) {
+		gmm_userfault_read(events->userfault, &event, 1);
+		sched_yield();
+	}
+	return NULL;
+}
+
+/* The pages go from the first to the last, after the mapping: the last can be written until then. */
+static void test_aging_ends_when_what_is_being_unmapped_is_gone(void **state)
+{
+	const struct gmm_stage2_ops *ops;
+	struct gmm_memory_ops memory = { .flags = GMM_MEMORY_LAZY | GMM_MEMORY_AGEABLE };
+	size_t bytes = (LARGE_PAGES + 1) * PAGE;
+	pthread_t writing, unmapping, reading;
+	struct events events = { 0 };
+	char text[GMM_USERFAULT_TEXT_BYTES] = "";
+	struct gmm_userfault *userfault;
+	struct gmm_live_stage2 *live;
+	struct writer writer = { 0 };
+	struct gmm_span span;
+	uint8_t *large, *other, seen[64];
+	int file, i;
+
+	if (gmm_userfault_open(GMM_USERFAULT_SHARED | GMM_USERFAULT_SHARED_WP |
+				       GMM_USERFAULT_EVENTS,
+			       0, &userfault, text)) {
+		print_message("%s\n", text);
+		skip();
+	}
+	assert_int_equal(gmm_live_stage2_create(userfault, &live), 0);
+	ops = gmm_live_stage2_ops(live);
+	file = memfd_create("large", MFD_CLOEXEC);
+	assert_int_equal(ftruncate(file, (off_t)bytes), 0);
+	writer.page = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, file, 0);
+	other = mmap(NULL, bytes, PROT_READ, MAP_SHARED, file, 0);
+	assert_true(writer.page != MAP_FAILED && other != MAP_FAILED);
+	assert_int_equal(gmm_userfault_register(userfault, (uintptr_t)writer.page, bytes,
+						GMM_USERFAULT_WP),
+			 0);
+	large = writer.page;
+	writer.page += (LARGE_PAGES - 1) * PAGE;
+	assert_int_equal(pthread_create(&writing, NULL, write_always, &writer), 0);
+	while (!*(volatile uint64_t *)(other + (LARGE_PAGES - 1) * PAGE))
+		sched_yield();
+	events.userfault = userfault;
+	assert_int_equal(pthread_create(&reading, NULL, read_events, &events), 0);
+	assert_int_equal(pthread_create(&unmapping, NULL, unmap_large, large), 0);
+	while (!msync(writer.page, PAGE, MS_ASYNC))
+		;
+	span = (struct gmm_span){ .hva = (uintptr_t)writer.page,
+				  .count = 2,
+				  .memory_ops = &memory };
+	assert_int_equal(ops->unmap(live, &span), 0);
+	memcpy(seen, other + (LARGE_PAGES - 1) * PAGE, sizeof(seen));
+	/* The writer has a processor now. */
+	for (i = 0; i < 100; i++) {
+		nanosleep(&(struct timespec){ .tv_nsec = 1000 }, NULL);
+		assert_memory_equal(seen, other + (LARGE_PAGES - 1) * PAGE, sizeof(seen));
+	}
+	__atomic_store_n(&writer.stop, 1, __ATOMIC_RELAXED);
+	pthread_join(writing, NULL);
+	pthread_join(unmapping, NULL);
+	__atomic_store_n(&events.stop, 1, __ATOMIC_RELAXED);
+	pthread_join(reading, NULL);
+	gmm_live_stage2_destroy(live);
+	gmm_userfault_close(userfault);
+	munmap(writer.page + PAGE, PAGE);
+	munmap(other, bytes);
+	close(file);
+}
+
 struct stranger {
 	struct world *world;
 	pthread_t thread;
@@ -646,6 +753,7 @@ int main(void)
 		cmocka_unit_test(test_private_memory_loses_what_is_freed),
 		cmocka_unit_test(test_own_aging_is_nobody_elses_change),
 		cmocka_unit_test(test_own_aging_hides_nobody_elses_change),
+		cmocka_unit_test(test_aging_ends_when_what_is_being_unmapped_is_gone),
 		cmocka_unit_test(test_protecting_waits_for_whoever_reads_events),
 	};
 
