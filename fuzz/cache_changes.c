@@ -62,6 +62,16 @@ static void meet(struct run *run, uint32_t *caches, uint32_t *users)
 		*users += met[user];
 }
 
+/* Leases on what changes. */
+static uint32_t leases_met(const struct run *run)
+{
+	uint32_t leases = 0, i;
+
+	for (i = 0; i < CACHES; i++)
+		leases += run->caches[i].touched ? run->caches[i].leases : 0;
+	return leases;
+}
+
 /* Whoever would wait for the change is told that it is this thread's own. */
 static void check_wait(const struct run *run)
 {
@@ -104,6 +114,7 @@ void do_change(struct run *run)
 		   "a change cannot begin");
 	fuzz_check(result.caches == caches, "%u caches are hit, not %u", result.caches, caches);
 	fuzz_check(result.kicked == users, "%u vCPUs are kicked, not %u", result.kicked, users);
+	fuzz_check((how & 2) || !leases_met(run), "a change goes on over a lease");
 	if (how & 4)
 		move_pages(run);
 	check_wait(run);

@@ -5,11 +5,13 @@
 static void check_valid(const struct reference *cache, const struct truth *truth)
 {
 	struct gmm_cache *it = cache->cache;
-	struct model_page *page = &truth->memory->pages[truth->page];
-	uint8_t *start = (uint8_t *)model_frame(truth->memory, page->frame) + cache->target % 4096;
+	struct model_page *page;
+	uint8_t *start;
 	uint32_t i;
 
 	fuzz_check(!truth->errors.count, "a cache of what is no area is valid");
+	page = &truth->memory->pages[truth->page];
+	start = (uint8_t *)model_frame(truth->memory, page->frame) + cache->target % 4096;
 	fuzz_check(truth->resident, "a cache of pages that are not there is valid");
 	for (i = 0; i < truth->count; i++)
 		fuzz_check(gmm_cache_pfn(it, i) == page[i].frame, "page %u has another frame", i);

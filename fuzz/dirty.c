@@ -11,12 +11,6 @@
 static const uint32_t most_pages[SLOTS] = { LOWER_PAGES, MODEL_PAGES - LOWER_PAGES,
 					    RESIDENT_PAGES };
 
-/* Resident memory is logged by owners that log themselves, or where there is none. */
-static bool may_log(const struct run *run, uint32_t id)
-{
-	return id < 2 || run->model.owner >= MODEL_OWNER_LOGS;
-}
-
 static gmm_gfn_t take_gfn(struct run *run)
 {
 	uint32_t how = program_take(run->program, MODEL_PAGES + RESIDENT_PAGES);
@@ -177,16 +171,14 @@ static void do_flags(struct run *run)
 {
 	uint32_t id = program_take(run->program, SLOTS);
 	uint32_t how = program_take(run->program, 3), i;
-	uint32_t flags = how == 2		 ? GMM_SLOT_LOG_DIRTY | GMM_SLOT_LOG_ALL_SET :
-			 how && may_log(run, id) ? GMM_SLOT_LOG_DIRTY :
-						   0;
+	uint32_t flags = how == 2 ? GMM_SLOT_LOG_DIRTY | GMM_SLOT_LOG_ALL_SET :
+			 how	  ? GMM_SLOT_LOG_DIRTY :
+				    0;
 	struct gmm_slot_config *slot = &run->model.slots[id];
 	bool before = slot->flags & GMM_SLOT_LOG_DIRTY;
 	struct fuzz_errors expected = { 0 };
 	int answer;
 
-	if (!may_log(run, id))
-		return;
 	answer = gmm_slot_set_flags(run->model.guest, id, flags);
 	fuzz_say("slot %u: flags %u", id, flags);
 	fuzz_check_answer(&expected, answer, model_injected(&run->model), "flags");
@@ -268,8 +260,8 @@ static void step(struct run *run)
 
 static void add_slot(struct run *run, uint32_t id, uint32_t memory, gmm_gfn_t gfn, uint32_t page)
 {
-	run->model.slots[id] = model_slot(&run->model, id, memory, gfn, page, most_pages[id],
-					  may_log(run, id) ? GMM_SLOT_LOG_DIRTY : 0);
+	run->model.slots[id] =
+		model_slot(&run->model, id, memory, gfn, page, most_pages[id], GMM_SLOT_LOG_DIRTY);
 	fuzz_check(!gmm_slot_add(run->model.guest, &run->model.slots[id]), "a slot is refused");
 }
 

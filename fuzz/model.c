@@ -191,7 +191,8 @@ int model_guest_access(struct model *model, struct gmm_vcpu *vcpu, gmm_gfn_t gfn
 	memory = slot->memory;
 	page = model_page_of(slot, gfn);
 	for (tries = 0; tries < 3; tries++) {
-		uint32_t missing = page->taken ? GMM_FAULT_MISSING : 0;
+		/* Who serves faults may know that there is no page, or only that there was a fault. */
+		uint32_t missing = page->taken && (gfn & 1) ? GMM_FAULT_MISSING : 0;
 		int answer;
 
 		if (try_access(model, slot, page, gfn, write))

@@ -332,12 +332,48 @@ static void do_read(struct run *run)
 		   (unsigned long long)model_page_of(slot, gfn)->word);
 }
 
+/* The host takes a page away, or only drops the vCPUs' mapping of it. */
 static void do_take(struct run *run)
 {
-	uint32_t page = program_take(run->program, MODEL_PAGES);
+	struct model_memory *memory = &run->model.memories[MODEL_LAZY];
+	uint32_t how = program_byte(run->program), number = how % MODEL_PAGES;
 
-	fuzz_say("  page %u is taken away", page);
-	model_take_page(&run->model.memories[MODEL_LAZY], page);
+	fuzz_say("  page %u is taken away", number);
+	if (how < 2 * MODEL_PAGES) {
+		model_take_page(memory, number);
+		return;
+	}
+	memory->pages[number].accessible = false;
+	memory->pages[number].writable = false;
+}
+
+/* A fault that another one has been served for, or a touch of a page that is there. */
+static void do_again(struct run *run)
+{
+	gmm_gfn_t gfn = FIRST_GFN - 1 + program_take(run->program, SPACE);
+	const struct gmm_slot_config *slot = model_slot_at(&run->model, gfn);
+	uint32_t how = program_byte(run->program);
+	struct fuzz_errors expected = { 0 };
+	bool touched = how & 2, injected;
+	int answer;
+
+	if (!slot)
+		fuzz_expect(&expected, GMM_EFAULT);
+	else if (touched && slot->memory == &run->model.memories[MODEL_RESIDENT])
+		fuzz_expect(&expected, GMM_EOPNOTSUPP);
+	else if (!touched && (how & 1) && (slot->flags & GMM_SLOT_READ_ONLY))
+		fuzz_expect(&expected, GMM_EROFS);
+	if (touched)
+		answer = gmm_repair_touched(run->model.guest, slot ? hva_of(slot, gfn) : 0);
+	else
+		answer = gmm_fault_serve(run->model.guest, gfn,
+					 GMM_ACCESS_READ | (how & 1 ? GMM_ACCESS_WRITE : 0));
+	injected = model_injected(&run->model);
+	if (answer == GMM_FAULT_HELD) {
+		fuzz_check(injected || is_changing(run, gfn, 1), "held, and nothing changes");
+		return;
+	}
+	fuzz_check_answer(&expected, answer, injected, touched ? "touch" : "fault");
 }
 
 static void do_repair(struct run *run)
@@ -458,9 +494,10 @@ static void add_slot(struct run *run, uint32_t id, uint32_t memory, gmm_gfn_t gf
 static void step(struct run *run)
 {
 	static void (*const operations[])(struct run * run) = {
-		do_guest_read, do_guest_write, do_device_read, do_device_write, do_populate,
-		do_evict,      do_discard,     do_age,	       do_trim,		do_read,
-		do_take,       do_repair,      do_flags,       do_change,	do_misuse,
+		do_guest_read, do_guest_write, do_device_read, do_device_write,
+		do_populate,   do_evict,       do_discard,     do_age,
+		do_trim,       do_read,	       do_take,	       do_repair,
+		do_flags,      do_change,      do_misuse,      do_again,
 	};
 	uint32_t operation = program_byte(run->program);
 	uint32_t number = (operation & 0x7f) % (sizeof(operations) / sizeof(*operations));
