@@ -4,6 +4,8 @@
 #include <gmm_port/alloc.h>
 #include <gmm_port/section.h>
 
+#include "objects.h"
+
 #define RANK_LIVE 190u
 
 uint64_t machine_word(uint32_t page)
@@ -360,7 +362,7 @@ static void live_wake(void *opaque, const struct gmm_span *span)
 static int live_slot_change(void *opaque, const struct gmm_slot_info *old,
 			    const struct gmm_slot_info *now)
 {
-	return 0;
+	return ((struct machine *)opaque)->slot_change_fails;
 }
 
 static const struct gmm_stage2_ops live_ops = {
@@ -400,9 +402,12 @@ void machine_init(struct machine *machine, uint32_t traits)
 
 	gmm_memset(machine, 0, sizeof(*machine));
 	machine->traits = traits;
+	explore_objects_forget();
 	machine->allocated = gmm_zalloc((MACHINE_FRAMES + 1) * MACHINE_PAGE_BYTES);
 	machine->frames = (uint8_t *)(((uintptr_t)machine->allocated + MACHINE_PAGE_BYTES - 1) &
 				      ~(uintptr_t)(MACHINE_PAGE_BYTES - 1));
+	explore_object_name(machine->frames, MACHINE_PAGE_BYTES, MACHINE_FRAMES, "frame", NULL);
+	explore_object_name(machine, sizeof(*machine), 1, "machine", "machine");
 	gmm_spin_init(&machine->lock, RANK_LIVE);
 	gmm_waitqueue_init(&machine->woken);
 	for (i = 0; i < MACHINE_FRAMES; i++) {

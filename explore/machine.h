@@ -65,6 +65,7 @@ struct machine {
 	uint32_t traits;
 	/* The nth call from now on fails, with -GMM_ENOMEM; 0: none. Of one thread. */
 	uint32_t fail_resolve, fail_map;
+	int slot_change_fails; /* what the owner of the second stage answers to changes of slots */
 	/* The search is told of every access to these, and to the frames. */
 	struct machine_page pages[MACHINE_PAGES];
 	/* By thread: what it may use without asking: GMM_ACCESS_* and the frame; 0: nothing. */

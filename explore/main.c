@@ -7,9 +7,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "crash.h"
 #include "jobs.h"
 #include "schedule.h"
 #include "search.h"
+#include "table.h"
 
 #define PREEMPTIONS_DEFAULT 2u
 /* Most with delayed stores, which come on top. */
@@ -22,6 +24,7 @@ struct command {
 	struct explore_request request;
 	const char *replay;
 	const char *output; /* directory for failing schedules */
+	bool all_steps;
 	bool list;
 	bool deep;
 	bool own_bound;
@@ -36,6 +39,8 @@ enum explore_option {
 	OPTION_HELP = 256,
 	OPTION_LIST,
 	OPTION_REPLAY,
+	OPTION_LENIENT,
+	OPTION_ALL_STEPS,
 	OPTION_PREEMPTIONS,
 	OPTION_STORE_BUFFERS,
 	OPTION_RANDOM,
@@ -57,6 +62,8 @@ static const struct option long_options[] = {
 	{ "help", no_argument, NULL, OPTION_HELP },
 	{ "list", no_argument, NULL, OPTION_LIST },
 	{ "replay", required_argument, NULL, OPTION_REPLAY },
+	{ "lenient", no_argument, NULL, OPTION_LENIENT },
+	{ "all-steps", no_argument, NULL, OPTION_ALL_STEPS },
 	{ "preemptions", required_argument, NULL, OPTION_PREEMPTIONS },
 	{ "store-buffers", no_argument, NULL, OPTION_STORE_BUFFERS },
 	{ "random", required_argument, NULL, OPTION_RANDOM },
@@ -98,6 +105,9 @@ static void print_help(void)
 	       "  --deep               one preemption more for each scenario\n"
 	       "  --output DIR         where failing schedules are written (.)\n"
 	       "  --replay FILE        run one schedule from a file and print it\n"
+	       "  --lenient            pass over choices that cannot be made any more, and print only\n"
+	       "                       what fails: for schedules that are kept while code changes\n"
+	       "  --all-steps          print those, too, that no other thread can tell\n"
 	       "  --help               print this\n"
 	       "\n"
 	       "Exit status: 0 no scenario fails; 1 one does: the schedule is printed and written to a\n"
@@ -144,6 +154,12 @@ static int read_option(struct command *command, int option, const char *text)
 		return -1;
 	case OPTION_REPLAY:
 		command->replay = text;
+		return -1;
+	case OPTION_LENIENT:
+		request->lenient = true;
+		return -1;
+	case OPTION_ALL_STEPS:
+		command->all_steps = true;
 		return -1;
 	case OPTION_PREEMPTIONS:
 		command->own_bound = true;
@@ -222,30 +238,32 @@ static void print_findings(const struct explore_request *request,
 	fflush(stdout);
 }
 
-static void print_commented(const char *text)
+/* Colours are for people at a terminal that has them. */
+static struct table_options table_options(const struct command *command)
 {
-	while (*text) {
-		size_t length = strcspn(text, "\n");
+	const char *terminal = getenv("TERM"), *none = getenv("NO_COLOR");
 
-		printf("  | %.*s\n", (int)length, text);
-		text += length + (text[length] == '\n');
-	}
+	return (struct table_options){
+		.all_steps = command->all_steps,
+		.colours = isatty(STDOUT_FILENO) && !(none && *none) && terminal &&
+			   strcmp(terminal, "dumb") != 0,
+	};
 }
 
 static void report_failure(const struct command *command, const struct explore_request *request,
 			   struct explore_findings *findings)
 {
+	struct table_options options = table_options(command);
 	char path[512];
 
 	explore_shrink(request, findings);
-	print_commented(findings->result.text);
-	explore_schedule_print(stdout, request, findings);
+	explore_table_print(stdout, request, findings->choices, findings->choice_count, &options);
 	snprintf(path, sizeof(path), "%s/%s%s.schedule", command->output, request->scenario->name,
 		 request->store_buffers ? "-tso" : "");
 	if (explore_schedule_write(path, request, findings))
 		fprintf(stderr, "gmm-explore: %s cannot be written: %s\n", path, strerror(errno));
 	else
-		printf("replay: gmm-explore --replay %s\n", path);
+		printf("replay: gmm-explore%s --replay %s\n", EXPLORE_PLAIN ? "-plain" : "", path);
 	fflush(stdout);
 }
 
@@ -357,26 +375,52 @@ static int explore_all(struct command *command)
 	return bad ? EXIT_FOUND : EXIT_GOOD;
 }
 
+/* One that is kept: what it shows is whether the defect is back. */
+static int replay_kept(const struct command *command, const struct explore_schedule *schedule,
+		       const struct explore_findings *findings)
+{
+	struct table_options options = table_options(command);
+
+	printf("%s: %s %s, %u of %u choices made\n", command->replay,
+	       schedule->request.scenario->name, findings->failed ? "FAILS" : "passes",
+	       findings->made, schedule->request.choice_count);
+	if (!findings->failed)
+		return EXIT_GOOD;
+	explore_table_print(stdout, &schedule->request, schedule->choices,
+			    schedule->request.choice_count, &options);
+	return EXIT_FOUND;
+}
+
 static int replay(const struct command *command)
 {
+	struct table_options options = table_options(command);
 	struct explore_schedule schedule;
 	struct explore_findings findings;
-	bool failed;
+	int status = EXIT_GOOD;
 
 	if (explore_schedule_read(command->replay, &schedule))
 		return EXIT_WRONG;
+	schedule.request.lenient = command->request.lenient;
+	/* What it does has to be known before it is told. */
 	explore_search(&schedule.request, &findings);
-	failed = findings.failed;
-	if (failed)
-		print_commented(findings.result.text);
-	else
-		printf("%s: nothing fails\n", schedule.request.scenario->name);
-	findings.choice_count = schedule.request.choice_count;
-	free(findings.choices);
-	findings.choices = schedule.choices;
-	explore_schedule_print(stdout, &schedule.request, &findings);
+	if (findings.impossible) {
+		fprintf(stderr,
+			"gmm-explore: %s: its choice %u of %u cannot be made: the code has changed "
+			"since; --lenient goes on without it\n",
+			command->replay, findings.impossible, schedule.request.choice_count);
+		status = EXIT_WRONG;
+	} else if (schedule.request.lenient) {
+		status = replay_kept(command, &schedule, &findings);
+	} else {
+		printf("%s %s\n", schedule.request.scenario->name,
+		       findings.failed ? "fails:" : "passes: nothing fails in this schedule");
+		if (explore_table_print(stdout, &schedule.request, schedule.choices,
+					schedule.request.choice_count, &options))
+			status = EXIT_FOUND;
+	}
+	explore_findings_free(&findings);
 	free(schedule.choices);
-	return failed ? EXIT_FOUND : EXIT_GOOD;
+	return status;
 }
 
 int main(int argc, char **argv)
@@ -400,6 +444,7 @@ int main(int argc, char **argv)
 		list_scenarios();
 		return EXIT_GOOD;
 	}
+	explore_catch_crashes();
 	if (command.replay)
 		return replay(&command);
 	command.names = argv + optind;

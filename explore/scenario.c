@@ -19,6 +19,7 @@ extern const struct explore_scenario explore_fairness_scenarios[];
 extern const struct explore_scenario explore_table_scenarios[];
 extern const struct explore_scenario explore_tlb_scenarios[];
 extern const struct explore_scenario explore_lines_scenarios[];
+extern const struct explore_scenario explore_waiting_scenarios[];
 
 const struct explore_scenario *const explore_tables[] = {
 	explore_cache_scenarios,
@@ -37,6 +38,7 @@ const struct explore_scenario *const explore_tables[] = {
 	explore_table_scenarios,
 	explore_tlb_scenarios,
 	explore_lines_scenarios,
+	explore_waiting_scenarios,
 	NULL,
 };
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
 #include "scene.h"
 
+#include "objects.h"
+
 void (*scene_outcome)(uint64_t outcome);
 
 struct gmm_reader *scene_reader(struct scene *scene)
@@ -92,6 +94,7 @@ void scene_play(const struct scene_plan *plan)
 	uint32_t i, count = 0;
 
 	machine_init(&scene.machine, plan->traits);
+	explore_object_name(&scene, sizeof(scene), 1, "scene", "scene");
 	machine_must(gmm_cache_create(scene.machine.guest, &scene.cache));
 	for (i = 0; i < 2 && (plan->traits & MACHINE_VCPUS); i++)
 		machine_must(

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
-/* A schedule as a table for people, and as a file that can be replayed. */
+/* A schedule as a file that can be replayed (docs/EXPLORE.md says what is in it). */
 #ifndef GMM_EXPLORE_SCHEDULE_H
 #define GMM_EXPLORE_SCHEDULE_H
 
 #include "search.h"
 
-/* Replays the failing schedule of the findings and prints a line for each access. */
-void explore_schedule_print(FILE *to, const struct explore_request *request,
-			    const struct explore_findings *findings);
+#define SCHEDULE_VERSION 2
+
 /* Returns 0, or -1 with errno. */
 int explore_schedule_write(const char *path, const struct explore_request *request,
 			   const struct explore_findings *findings);

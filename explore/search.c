@@ -274,14 +274,13 @@ static uint32_t choose_as_told(struct search *search, const struct gmm_sim_choic
 		uint32_t told = bit_of_answer(request->choices[search->position++]);
 
 		if (node->options >> told & 1) {
+			search->findings->made++;
 			bit = told;
 			break;
 		}
 		if (!request->lenient) {
-			fprintf(stderr,
-				"gmm-explore: this schedule is not of this program: its choice %u cannot be made\n",
-				search->position - 1);
-			exit(2);
+			search->findings->impossible = search->position;
+			return GMM_SIM_CHOOSE_LEAVE;
 		}
 	}
 	node_choose(node, bit);
@@ -332,6 +331,21 @@ static void performed(void *opaque, uint32_t thread, bool stored,
 			search->sleep &= ~(1u << i);
 	if (search->request->performed)
 		search->request->performed(search->request->opaque, thread, stored, access);
+}
+
+static void passed(void *opaque, uint32_t thread, const struct gmm_sim_access *access)
+{
+	const struct explore_request *request = ((struct search *)opaque)->request;
+
+	request->passed(request->opaque, thread, access);
+}
+
+static void delayed(void *opaque, uint32_t thread, const struct gmm_sim_access *access,
+		    const void *value)
+{
+	const struct explore_request *request = ((struct search *)opaque)->request;
+
+	request->delayed(request->opaque, thread, access, value);
 }
 
 /* Options of a choice that are still to be looked at. */
@@ -459,6 +473,8 @@ static void end(void *opaque, const struct gmm_sim_result *result)
 	/* begin() counts every schedule as left. */
 	search->findings->left--;
 	search->findings->fail_reached |= result->alloc_failed;
+	if (search->request->ended)
+		search->request->ended(search->request->opaque);
 	if (result->failed)
 		keep_failure(search, result);
 }
@@ -472,6 +488,8 @@ void explore_search(const struct explore_request *request, struct explore_findin
 	struct gmm_sim_explorer explorer = { .begin = begin,
 					     .choose = choose,
 					     .performed = performed,
+					     .passed = request->passed ? passed : NULL,
+					     .delayed = request->delayed ? delayed : NULL,
 					     .end = end,
 					     .opaque = &search };
 	struct gmm_sim_config config = { .seed = 1 };
@@ -527,6 +545,9 @@ static bool fails_without(const struct explore_request *wanted, struct explore_f
 	request.choice_count = findings->choice_count - 1;
 	request.lenient = true;
 	request.performed = NULL;
+	request.passed = NULL;
+	request.delayed = NULL;
+	request.ended = NULL;
 	explore_search(&request, &shorter);
 	free(choices);
 	better = shorter.failed && (shorter.preemptions < findings->preemptions ||

@@ -49,6 +49,11 @@ struct explore_request {
 	/* Gets each access of a replayed schedule; may be NULL. */
 	void (*performed)(void *opaque, uint32_t thread, bool stored,
 			  const struct gmm_sim_access *access);
+	/* For tables of steps, likewise (sim.h); ended() before the memory is put back. */
+	void (*passed)(void *opaque, uint32_t thread, const struct gmm_sim_access *access);
+	void (*delayed)(void *opaque, uint32_t thread, const struct gmm_sim_access *access,
+			const void *value);
+	void (*ended)(void *opaque);
 	void *opaque;
 };
 
@@ -61,6 +66,10 @@ struct explore_findings {
 	double seconds;
 	bool fail_reached; /* in some schedule */
 	bool complete;	   /* nothing is left to look at, within the bound */
+
+	/* Replay: choices that were made as told; and the number of the one that could not, or 0. */
+	uint32_t made;
+	uint32_t impossible;
 
 	bool failed;
 	struct gmm_sim_result result; /* of the schedule that failed */

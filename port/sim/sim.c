@@ -126,6 +126,16 @@ void sim_fail_at(const struct gmm_sim_site *site, const char *format, ...)
 	fail_and_leave(sim, true);
 }
 
+void gmm_sim_crashed(const char *signal, const char *touched, uintptr_t code)
+{
+	struct sim *sim = sim_now;
+
+	if (!sim || !sim->explored)
+		return;
+	sim->result->crashed_at = code;
+	gmm_sim_fail("%s: T%u touches %s", signal, sim->current->id, touched);
+}
+
 void gmm_sim_assert_failed(const char *text, const struct gmm_sim_site *site)
 {
 	sim_fail_at(site, "%s", text);
@@ -219,10 +229,10 @@ void sim_performed(struct sim *sim, struct gmm_sim_thread *thread,
 		sim->writes++;
 		thread->writes++;
 	}
-	if (sim->races)
-		sim_races_access(sim, thread, access);
 	if (sim->explored)
 		sim->explorer->performed(sim->explorer->opaque, thread->id, false, access);
+	if (sim->races)
+		sim_races_access(sim, thread, access);
 }
 
 /* A compare-exchange that finds something else is a load. */
@@ -243,6 +253,8 @@ static void explored_point(struct sim *sim, struct gmm_sim_thread *self)
 	if (!sim->explored)
 		return;
 	if (!self->access.object && self->access.op != GMM_SIM_RELAX) {
+		if (sim->explorer->passed)
+			sim->explorer->passed(sim->explorer->opaque, self->id, &self->access);
 		if (sim->races)
 			sim_races_access(sim, self, &self->access);
 		return;

@@ -38,9 +38,28 @@ struct gmm_sim_config {
 
 #define GMM_SIM_TEXT_SIZE 4096
 
+/* One of two accesses between which there is no order. */
+struct gmm_sim_race_access {
+	uint32_t thread;
+	bool writes;
+	bool plain;
+	const struct gmm_sim_site *site;
+};
+
+struct gmm_sim_race {
+	bool found;
+	const volatile void *object; /* of the later access */
+	uint32_t size;
+	struct gmm_sim_race_access earlier, later;
+	/* What the thread of the earlier access has released since, last; NULL: nothing. */
+	const struct gmm_sim_site *released;
+};
+
 struct gmm_sim_result {
 	bool failed;
 	bool alloc_failed; /* fail_alloc_at or fail_call_at was reached */
+	struct gmm_sim_race race;
+	uintptr_t crashed_at; /* address of the code that gmm_sim_crashed() was told; else 0 */
 	uint64_t seed;
 	uint64_t steps;
 	uint64_t switches;
@@ -111,6 +130,13 @@ struct gmm_sim_explorer {
 	 */
 	void (*performed)(void *opaque, uint32_t thread, bool stored,
 			  const struct gmm_sim_access *access);
+	/*
+	 * For tables of steps; may be NULL. A thread does what no other can tell, so that no choice
+	 * came before; or it makes a store that others see later.
+	 */
+	void (*passed)(void *opaque, uint32_t thread, const struct gmm_sim_access *access);
+	void (*delayed)(void *opaque, uint32_t thread, const struct gmm_sim_access *access,
+			const void *value);
 	/* After each schedule; not when it was left. */
 	void (*end)(void *opaque, const struct gmm_sim_result *result);
 	void *opaque;
@@ -123,9 +149,42 @@ int gmm_sim_explore(const struct gmm_sim_config *config, const struct gmm_sim_ex
 void gmm_sim_checkpoint(void);
 /* Whether this call of an operation of the caller's fails, as fail_call_at says: a yield point then. */
 bool gmm_sim_call_fails(uint32_t kind, const struct gmm_sim_site *site);
-/* The name of a thread of the run, and what an operation is called. */
-const char *gmm_sim_thread_name(uint32_t thread);
 const char *gmm_sim_op_name(enum gmm_sim_op op);
+
+/* What there is in the run under way, for who describes it. */
+struct gmm_sim_thread_info {
+	const char *name;
+	void (*fn)(void *arg);
+	const void *object; /* of accesses that are about the thread as a whole */
+};
+/* False: there is no such thread. */
+bool gmm_sim_thread_find(uint32_t thread, struct gmm_sim_thread_info *info);
+
+struct gmm_sim_block_info {
+	const void *at;
+	size_t size;
+	const struct gmm_sim_site *allocated_at;
+	bool freed;
+};
+/* The allocation in which an address lies; false: in none. */
+bool gmm_sim_block_find(const volatile void *address, struct gmm_sim_block_info *info);
+/* The thread on whose stack an address lies; false: on none. */
+bool gmm_sim_stack_find(const volatile void *address, uint32_t *thread);
+/* Who holds a lock, or GMM_SIM_NOBODY. */
+uint32_t gmm_sim_lock_holder(const volatile void *lock);
+
+/*
+ * What a plain access is called (sim_plain.c): `name` is called for each place in the code that made
+ * one and was not given yet; it fills in file, line and name of the site.
+ */
+void gmm_sim_plain_sites(void (*name)(uintptr_t address, struct gmm_sim_site *site));
+
+/*
+ * From a handler of SIGSEGV or SIGBUS on a stack of its own: ends the schedule under way as a
+ * failure, in which the thread under way touched something at a code address. Returns when there is
+ * no schedule: the process is broken.
+ */
+void gmm_sim_crashed(const char *signal, const char *touched, uintptr_t code);
 
 /* The following are for threads of a run. Names are kept by pointer. */
 struct gmm_sim_thread *gmm_sim_thread_start(void (*fn)(void *arg), void *arg, const char *name);

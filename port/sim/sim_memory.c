@@ -274,3 +274,25 @@ uint64_t gmm_port_alloc_live(void)
 {
 	return sim_required("gmm_port_alloc_live")->blocks_live;
 }
+
+static bool find_in(struct sim_block *block, const volatile void *address,
+		    struct gmm_sim_block_info *info)
+{
+	for (; block; block = block->next) {
+		if (!in_bytes(address, block_bytes(block), block->size))
+			continue;
+		*info = (struct gmm_sim_block_info){ .at = block_bytes(block),
+						     .size = block->size,
+						     .allocated_at = block->allocated_at,
+						     .freed = block->state == BLOCK_FREED };
+		return true;
+	}
+	return false;
+}
+
+bool gmm_sim_block_find(const volatile void *address, struct gmm_sim_block_info *info)
+{
+	const struct sim *sim = sim_required("gmm_sim_block_find");
+
+	return find_in(sim->live, address, info) || find_in(sim->quarantine, address, info);
+}

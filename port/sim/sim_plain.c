@@ -17,6 +17,7 @@ struct plain_site {
 	struct gmm_sim_site site;
 	char name[24];
 	uintptr_t address;
+	bool named; /* gmm_sim_plain_sites() has given it */
 };
 
 static struct plain_site sites[SITES];
@@ -37,6 +38,18 @@ static const struct gmm_sim_site *site_of(uintptr_t address, bool writes)
 					       .line = (int)(i + 1) };
 	}
 	return &sites[i].site;
+}
+
+void gmm_sim_plain_sites(void (*name)(uintptr_t address, struct gmm_sim_site *site))
+{
+	uint32_t i;
+
+	for (i = 0; i < SITES; i++) {
+		if (!sites[i].address || sites[i].named)
+			continue;
+		sites[i].named = true;
+		name(sites[i].address, &sites[i].site);
+	}
 }
 
 static bool on_own_stack(const struct gmm_sim_thread *thread, const volatile void *pointer)

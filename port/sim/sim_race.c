@@ -39,6 +39,9 @@ struct sim_races {
 	struct clocks clocks[THREADS];
 	struct clocks fenced[THREADS];	/* at the last fence: what a relaxed store releases */
 	struct clocks pending[THREADS]; /* what relaxed loads saw: a fence acquires it */
+	/* By which each thread released last, and its clock then. */
+	const struct gmm_sim_site *released[THREADS];
+	uint32_t released_at[THREADS];
 	struct word words[WORDS];
 };
 
@@ -67,6 +70,7 @@ struct sim_races *sim_races_reset(void)
 	memset(races->clocks, 0, sizeof(races->clocks));
 	memset(races->fenced, 0, sizeof(races->fenced));
 	memset(races->pending, 0, sizeof(races->pending));
+	memset(races->released_at, 0, sizeof(races->released_at));
 	for (i = 0; i < THREADS; i++)
 		races->clocks[i].of[i] = 1;
 	return races;
@@ -102,6 +106,21 @@ static bool is_plain(enum kind kind)
 	return kind == PLAIN_READ || kind == PLAIN_WRITE;
 }
 
+/* For a report: which two accesses, and what the earlier thread has released since. */
+static void tell(struct sim_races *races, const struct gmm_sim_race_access *later, uint32_t other,
+		 enum kind old, const struct record *record, const struct gmm_sim_access *access)
+{
+	sim_now->result->race = (struct gmm_sim_race){
+		.found = true,
+		.object = access->object,
+		.size = access->size,
+		.earlier = { other, is_write(old), is_plain(old), record->site },
+		.later = *later,
+		.released = races->released_at[other] >= record->clock ? races->released[other] :
+									 NULL,
+	};
+}
+
 static void compare(struct sim_races *races, struct gmm_sim_thread *thread, const struct word *word,
 		    enum kind kind, uint8_t bytes, const struct gmm_sim_access *access)
 {
@@ -116,6 +135,10 @@ static void compare(struct sim_races *races, struct gmm_sim_thread *thread, cons
 			    !(is_write(kind) || is_write(old)) ||
 			    !(is_plain(kind) || is_plain(old)))
 				continue;
+			tell(races,
+			     &(struct gmm_sim_race_access){ thread->id, is_write(kind),
+							    is_plain(kind), access->site },
+			     other, old, record, access);
 			sim_fail_at(access->site,
 				    "data race: %s here and %s by T%u (%s, %s:%d), and neither "
 				    "happens before the other",
@@ -160,10 +183,18 @@ static void tick(struct sim_races *races, uint32_t thread)
 	races->clocks[thread].of[thread]++;
 }
 
-static void fence(struct sim_races *races, uint32_t thread)
+/* What the thread has done happens before what is done by who acquires this. */
+static void note_release(struct sim_races *races, uint32_t thread, const struct gmm_sim_site *site)
+{
+	races->released[thread] = site;
+	races->released_at[thread] = races->clocks[thread].of[thread];
+}
+
+static void fence(struct sim_races *races, uint32_t thread, const struct gmm_sim_site *site)
 {
 	join(&races->clocks[thread], &races->pending[thread]);
 	races->fenced[thread] = races->clocks[thread];
+	note_release(races, thread, site);
 	tick(races, thread);
 }
 
@@ -184,6 +215,8 @@ static void atomic_access(struct sim_races *races, struct gmm_sim_thread *thread
 	if (access->op == GMM_SIM_STORE)
 		memset(&word->released, 0, sizeof(word->released));
 	join(&word->released, releases ? &races->clocks[id] : &races->fenced[id]);
+	if (releases)
+		note_release(races, id, access->site);
 	tick(races, id);
 }
 
@@ -213,11 +246,14 @@ void sim_races_access(struct sim *sim, struct gmm_sim_thread *thread,
 	case GMM_SIM_FINISH:
 		word = word_of(races, (uintptr_t)access->object / WORD_BYTES);
 		join(&word->released, &races->clocks[id]);
+		/* Only who joins it acquires an end. */
+		if (access->op == GMM_SIM_UNLOCK)
+			note_release(races, id, access->site);
 		tick(races, id);
 		return;
 	case GMM_SIM_FENCE:
 	case GMM_SIM_HEAVY_BARRIER:
-		fence(races, id);
+		fence(races, id, access->site);
 		return;
 	default:
 		return;

@@ -8,20 +8,27 @@
 
 #include "sim_impl.h"
 
+static struct gmm_sim_access access_of(const struct sim_pending_store *store)
+{
+	struct gmm_sim_access access = { .op = GMM_SIM_STORE,
+					 .writes = true,
+					 .size = (uint32_t)store->size,
+					 .object = store->pointer,
+					 .site = store->site };
+
+	if (store->unlocked) {
+		access.op = GMM_SIM_UNLOCK;
+		access.size = 1;
+		access.object = store->unlocked;
+	}
+	return access;
+}
+
 void sim_store_oldest(struct sim *sim, struct gmm_sim_thread *thread)
 {
 	struct sim_pending_store oldest = thread->pending[0];
-	struct gmm_sim_access access = { .op = GMM_SIM_STORE,
-					 .writes = true,
-					 .size = (uint32_t)oldest.size,
-					 .object = oldest.pointer,
-					 .site = oldest.site };
+	struct gmm_sim_access access = access_of(&oldest);
 
-	if (oldest.unlocked) {
-		access.op = GMM_SIM_UNLOCK;
-		access.size = 1;
-		access.object = oldest.unlocked;
-	}
 	sim_memory_assert_live(sim, oldest.pointer, oldest.size, oldest.site);
 	sim->writes++;
 	thread->writes++;
@@ -42,6 +49,11 @@ void sim_store_later(struct sim *sim, const struct sim_pending_store *store)
 
 	if (self->pending_count == SIM_PENDING_STORES)
 		sim_store_oldest(sim, self);
+	if (sim->explored && sim->explorer->delayed) {
+		struct gmm_sim_access access = access_of(store);
+
+		sim->explorer->delayed(sim->explorer->opaque, self->id, &access, &store->value);
+	}
 	self->pending[self->pending_count++] = *store;
 	sim->pending_stores++;
 }

@@ -133,3 +133,37 @@ void sim_describe_threads(struct sim *sim, char *text, size_t size)
 		if (sim->threads[i]->state != SIM_FINISHED)
 			describe_thread(sim, sim->threads[i], &rest);
 }
+
+bool gmm_sim_thread_find(uint32_t id, struct gmm_sim_thread_info *info)
+{
+	const struct sim *sim = sim_required("gmm_sim_thread_find");
+	const struct gmm_sim_thread *thread;
+
+	if (id >= sim->thread_count)
+		return false;
+	thread = sim->threads[id];
+	*info = (struct gmm_sim_thread_info){ thread->name, thread->fn, thread };
+	return true;
+}
+
+bool gmm_sim_stack_find(const volatile void *address, uint32_t *id)
+{
+	const struct sim *sim = sim_required("gmm_sim_stack_find");
+	uint32_t i;
+
+	for (i = 0; i < sim->thread_count; i++) {
+		const struct gmm_sim_thread *thread = sim->threads[i];
+
+		*id = i;
+		if ((uintptr_t)address - (uintptr_t)thread->stack < thread->stack_size)
+			return true;
+	}
+	return false;
+}
+
+uint32_t gmm_sim_lock_holder(const volatile void *lock)
+{
+	const struct gmm_sim_thread *owner = ((const volatile struct gmm_sim_lock *)lock)->owner;
+
+	return owner ? owner->id : GMM_SIM_NOBODY;
+}
