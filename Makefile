@@ -5,7 +5,7 @@
 #   make mutants put each known defect back into core: its scenario must find it
 #
 # Others: build (leaves build/gmm), install and uninstall (PREFIX, DESTDIR), deb, bench, check (all gates but
-# the tests), explore (every order of the scenarios' steps; docs/EXPLORE.md), explore-deep (for hours), mutants, fuzz (each fuzz target for FUZZ_SECONDS, 60), fuzz-coverage, test-deep (long tests), soak (random runs for SOAK_SECONDS, an hour), format, clean.
+# the tests), explore (every order of the scenarios' steps; docs/EXPLORE.md), explore-deep (for hours), mutants, schedules (those that are kept, anew), fuzz (each fuzz target for FUZZ_SECONDS, 60), fuzz-coverage, test-deep (long tests), soak (random runs for SOAK_SECONDS, an hour), format, clean.
 # Variables: ARGS for `gmm run`, TESTS to name tests, WERROR=false for compilers
 # newer than the ones the gates use. Meson and ninja do the work.
 BUILD ?= build
@@ -21,7 +21,7 @@ FUZZ_SECONDS ?= 60
 
 MESON_TEST = meson test -C $(TEST_BUILD) --no-rebuild --print-errorlogs
 
-.PHONY: all build install uninstall deb run test test-build test-deep soak fuzz fuzz-coverage explore explore-deep mutants bench check format clean
+.PHONY: all build install uninstall deb run test test-build test-deep soak fuzz fuzz-coverage explore explore-deep mutants schedules bench check format clean
 
 all: build
 
@@ -61,6 +61,9 @@ test-deep: test-build
 
 mutants: test-build
 	@scripts/mutants $(TEST_BUILD)
+
+schedules: test-build
+	@scripts/mutants --keep $(TEST_BUILD)
 
 soak: test-build
 	@scripts/soak --gmm $(TEST_BUILD)/gmm --out $(BUILD)/soak.json --seconds $(SOAK_SECONDS)

@@ -101,7 +101,8 @@ static bool is_own(const struct steps *steps, const struct words *words, uint32_
 		return true;
 	if (access->op == GMM_SIM_FREE)
 		return frees_own(steps, number);
-	if (!access->object || access->op == GMM_SIM_HEAVY_BARRIER || access->op == GMM_SIM_FINISH)
+	if (!access->object || access->op == GMM_SIM_HEAVY_BARRIER ||
+	    access->op == GMM_SIM_FINISH || access->op == GMM_SIM_EVENT)
 		return false;
 	if (access->also && !is_alone(words, access->also, step->thread, false))
 		return false;

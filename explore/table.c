@@ -35,8 +35,8 @@ static void thread_text(const struct steps *steps, uint32_t thread, char *text, 
 				   NULL;
 
 	snprintf(text, size, "%s%s%s",
-		 thread < steps->thread_count ? steps->threads[thread].name : "?", role ? " " : "",
-		 role ? role : "");
+		 thread < steps->thread_count ? steps->threads[thread].name : "(by itself)",
+		 role ? " " : "", role ? role : "");
 }
 
 static const char *thread_name(const struct steps *steps, uint32_t thread)
