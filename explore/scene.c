@@ -108,6 +108,9 @@ void scene_play(const struct scene_plan *plan)
 		plan->check(&scene);
 	if (scene_outcome)
 		tell_outcome(&scene);
+	/* Before the change of everything, which puts right what vCPUs still reach by mistake. */
+	if (!(plan->traits & MACHINE_NO_SLOT))
+		machine_check_quiet(&scene.machine);
 	check_caches(&scene);
 	machine_must(gmm_cache_destroy(scene.cache));
 	for (i = 0; i < SCENE_OTHERS && scene.others[i]; i++)

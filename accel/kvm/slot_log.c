@@ -21,7 +21,7 @@ static uint64_t ceil_words(uint64_t pages)
 	return (pages + 63) / 64;
 }
 
-int kvm_slot_log_make(const struct gmm_kvm_slots *owner, struct kvm_slot *slot)
+int gmm_kvm_slot_log_make(const struct gmm_kvm_slots *owner, struct kvm_slot *slot)
 {
 	slot->log_next = slot->info.count;
 	if (!(slot->info.flags & GMM_SLOT_LOG_DIRTY))
@@ -36,7 +36,7 @@ int kvm_slot_log_make(const struct gmm_kvm_slots *owner, struct kvm_slot *slot)
 	return slot->log ? 0 : -GMM_ENOMEM;
 }
 
-void kvm_slot_log_free(struct kvm_slot *slot)
+void gmm_kvm_slot_log_free(struct kvm_slot *slot)
 {
 	free(slot->pending);
 	free(slot->log);
@@ -102,7 +102,7 @@ static int rings_harvest(struct gmm_kvm_slots *owner)
 	return 0;
 }
 
-int kvm_slot_log_save(struct gmm_kvm_slots *owner, struct kvm_slot *slot)
+int gmm_kvm_slot_log_save(struct gmm_kvm_slots *owner, struct kvm_slot *slot)
 {
 	uint64_t i;
 	int error;
@@ -118,7 +118,7 @@ int kvm_slot_log_save(struct gmm_kvm_slots *owner, struct kvm_slot *slot)
 	return error;
 }
 
-void kvm_slot_log_carry(const struct kvm_slot *from, struct kvm_slot *to)
+void gmm_kvm_slot_log_carry(const struct kvm_slot *from, struct kvm_slot *to)
 {
 	uint64_t i, words;
 
@@ -263,12 +263,12 @@ static int collect_span(struct gmm_kvm_slots *owner, const struct gmm_span *span
 	return error;
 }
 
-int kvm_slots_collect_dirty(void *opaque, const struct gmm_span *span, uint64_t *words)
+int gmm_kvm_slots_collect_dirty(void *opaque, const struct gmm_span *span, uint64_t *words)
 {
 	return collect_span(opaque, span, words, false);
 }
 
-int kvm_slots_collect_dirty_next(void *opaque, const struct gmm_span *span, uint64_t *words)
+int gmm_kvm_slots_collect_dirty_next(void *opaque, const struct gmm_span *span, uint64_t *words)
 {
 	return collect_span(opaque, span, words, true);
 }
@@ -279,7 +279,7 @@ static void ring_free(struct gmm_kvm_slots *owner, struct kvm_ring *ring)
 	free(ring);
 }
 
-void kvm_slots_rings_free(struct gmm_kvm_slots *owner)
+void gmm_kvm_slots_rings_free(struct gmm_kvm_slots *owner)
 {
 	struct kvm_ring *ring;
 

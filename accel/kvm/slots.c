@@ -68,7 +68,7 @@ static int set_region(struct gmm_kvm_slots *owner, const struct gmm_slot_info *i
 static void slot_free(struct kvm_slot *slot)
 {
 	if (slot)
-		kvm_slot_log_free(slot);
+		gmm_kvm_slot_log_free(slot);
 	free(slot);
 }
 
@@ -80,7 +80,7 @@ static struct kvm_slot *slot_make(const struct gmm_kvm_slots *owner,
 	if (!slot)
 		return NULL;
 	slot->info = *info;
-	if (kvm_slot_log_make(owner, slot)) {
+	if (gmm_kvm_slot_log_make(owner, slot)) {
 		slot_free(slot);
 		return NULL;
 	}
@@ -153,7 +153,7 @@ static int take_away(struct gmm_kvm_slots *owner, struct kvm_slot *slot)
 		parked.gfn = frame_out_of_reach(owner);
 		error = tell(owner, slot, &parked, parked.count);
 		if (!error)
-			error = kvm_slot_log_save(owner, slot);
+			error = gmm_kvm_slot_log_save(owner, slot);
 	}
 	return error ? error : tell(owner, slot, &slot->told, 0);
 }
@@ -186,7 +186,7 @@ static int replace(struct gmm_kvm_slots *owner, struct kvm_slot *old, struct kvm
 
 static int change_slot(struct gmm_kvm_slots *owner, struct kvm_slot *before, struct kvm_slot *after)
 {
-	int error = before ? kvm_slot_log_save(owner, before) : 0;
+	int error = before ? gmm_kvm_slot_log_save(owner, before) : 0;
 
 	if (error)
 		return error;
@@ -220,7 +220,7 @@ static int change(struct gmm_kvm_slots *owner, const struct gmm_slot_info *old,
 		return error;
 	}
 	if (before && after)
-		kvm_slot_log_carry(before, after);
+		gmm_kvm_slot_log_carry(before, after);
 	slot_free(before);
 	owner->slots[id] = after;
 	return 0;
@@ -295,8 +295,8 @@ int gmm_kvm_slots_create(const struct gmm_kvm_slots_config *config, struct gmm_k
 		return error;
 	}
 	made->live.ops.flags |= GMM_STAGE2_LOGS_WRITES;
-	made->live.ops.collect_dirty = kvm_slots_collect_dirty;
-	made->live.ops.collect_dirty_next = kvm_slots_collect_dirty_next;
+	made->live.ops.collect_dirty = gmm_kvm_slots_collect_dirty;
+	made->live.ops.collect_dirty_next = gmm_kvm_slots_collect_dirty_next;
 	made->live.ops.slot_change = slot_change;
 	pthread_mutex_init(&made->lock, NULL);
 	error = configure(made);
@@ -312,7 +312,7 @@ void gmm_kvm_slots_destroy(struct gmm_kvm_slots *owner)
 {
 	uint32_t i;
 
-	kvm_slots_rings_free(owner);
+	gmm_kvm_slots_rings_free(owner);
 	for (i = 0; owner->slots && i < owner->slots_max; i++)
 		slot_free(owner->slots[i]);
 	free(owner->slots);

@@ -60,16 +60,16 @@ static inline bool kvm_memory_has(const struct gmm_memory_ops *ops, uint32_t fla
 }
 
 /* Bitmaps of a slot that logs. -GMM_ENOMEM; slot_log_free() in any case. */
-int kvm_slot_log_make(const struct gmm_kvm_slots *owner, struct kvm_slot *slot);
-void kvm_slot_log_free(struct kvm_slot *slot);
+int gmm_kvm_slot_log_make(const struct gmm_kvm_slots *owner, struct kvm_slot *slot);
+void gmm_kvm_slot_log_free(struct kvm_slot *slot);
 /* Both with owner->lock. Takes what KVM's log knows before the log goes away. -GMM_EIO. */
-int kvm_slot_log_save(struct gmm_kvm_slots *owner, struct kvm_slot *slot);
-void kvm_slot_log_carry(const struct kvm_slot *from, struct kvm_slot *to);
+int gmm_kvm_slot_log_save(struct gmm_kvm_slots *owner, struct kvm_slot *slot);
+void gmm_kvm_slot_log_carry(const struct kvm_slot *from, struct kvm_slot *to);
 
 /* gmm_stage2_ops. */
-int kvm_slots_collect_dirty(void *opaque, const struct gmm_span *span, uint64_t *words);
-int kvm_slots_collect_dirty_next(void *opaque, const struct gmm_span *span, uint64_t *words);
+int gmm_kvm_slots_collect_dirty(void *opaque, const struct gmm_span *span, uint64_t *words);
+int gmm_kvm_slots_collect_dirty_next(void *opaque, const struct gmm_span *span, uint64_t *words);
 
-void kvm_slots_rings_free(struct gmm_kvm_slots *owner);
+void gmm_kvm_slots_rings_free(struct gmm_kvm_slots *owner);
 
 #endif

@@ -157,7 +157,7 @@ struct gmm_sim_thread_info {
 	void (*fn)(void *arg);
 	const void *object; /* of accesses that are about the thread as a whole */
 };
-/* False: there is no such thread. */
+/* False: there is no such thread, or nothing runs any more. So say those that follow, too. */
 bool gmm_sim_thread_find(uint32_t thread, struct gmm_sim_thread_info *info);
 
 struct gmm_sim_block_info {

@@ -136,10 +136,10 @@ void sim_describe_threads(struct sim *sim, char *text, size_t size)
 
 bool gmm_sim_thread_find(uint32_t id, struct gmm_sim_thread_info *info)
 {
-	const struct sim *sim = sim_required("gmm_sim_thread_find");
+	const struct sim *sim = sim_now;
 	const struct gmm_sim_thread *thread;
 
-	if (id >= sim->thread_count)
+	if (!sim || id >= sim->thread_count)
 		return false;
 	thread = sim->threads[id];
 	*info = (struct gmm_sim_thread_info){ thread->name, thread->fn, thread };
@@ -148,10 +148,10 @@ bool gmm_sim_thread_find(uint32_t id, struct gmm_sim_thread_info *info)
 
 bool gmm_sim_stack_find(const volatile void *address, uint32_t *id)
 {
-	const struct sim *sim = sim_required("gmm_sim_stack_find");
+	const struct sim *sim = sim_now;
 	uint32_t i;
 
-	for (i = 0; i < sim->thread_count; i++) {
+	for (i = 0; sim && i < sim->thread_count; i++) {
 		const struct gmm_sim_thread *thread = sim->threads[i];
 
 		*id = i;
