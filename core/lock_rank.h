@@ -20,6 +20,7 @@ enum gmm_lock_rank {
 	GMM_RANK_CACHE = 40,	  /* mutex: gmm_cache.mutex */
 	GMM_RANK_INVALIDATE = 60, /* spinlock: gmm_invalidation.lock */
 	GMM_RANK_RING = 65,	  /* spinlock: gmm_dirty_ring.lock */
+	GMM_RANK_TABLE = 68,	  /* spinlock: gmm_stage2_table.lock */
 	GMM_RANK_PAGES = 70,	  /* spinlock: gmm_guest.pages_lock */
 	GMM_RANK_VCPU = 80,	  /* spinlock: gmm_vcpu.lock */
 	GMM_RANK_VCPUS = 85,	  /* spinlock: gmm_guest.vcpus_lock */
@@ -31,7 +32,8 @@ extern struct gmm_rank gmm_rank_vcpu_uses GMM_ACQUIRED_AFTER(gmm_rank_slots);
 extern struct gmm_rank gmm_rank_cache GMM_ACQUIRED_AFTER(gmm_rank_vcpu_uses);
 extern struct gmm_rank gmm_rank_invalidate GMM_ACQUIRED_AFTER(gmm_rank_cache);
 extern struct gmm_rank gmm_rank_ring GMM_ACQUIRED_AFTER(gmm_rank_invalidate);
-extern struct gmm_rank gmm_rank_pages GMM_ACQUIRED_AFTER(gmm_rank_ring);
+extern struct gmm_rank gmm_rank_table GMM_ACQUIRED_AFTER(gmm_rank_ring);
+extern struct gmm_rank gmm_rank_pages GMM_ACQUIRED_AFTER(gmm_rank_table);
 extern struct gmm_rank gmm_rank_vcpu GMM_ACQUIRED_AFTER(gmm_rank_pages);
 extern struct gmm_rank gmm_rank_vcpus GMM_ACQUIRED_AFTER(gmm_rank_vcpu);
 extern struct gmm_rank gmm_rank_readers GMM_ACQUIRED_AFTER(gmm_rank_vcpus);
@@ -53,6 +55,7 @@ GMM_RANKED_LOCK(vcpu_uses, mutex, gmm_mutex)
 GMM_RANKED_LOCK(cache, mutex, gmm_mutex)
 GMM_RANKED_LOCK(invalidate, spin, gmm_spinlock)
 GMM_RANKED_LOCK(ring, spin, gmm_spinlock)
+GMM_RANKED_LOCK(table, spin, gmm_spinlock)
 GMM_RANKED_LOCK(pages, spin, gmm_spinlock)
 GMM_RANKED_LOCK(vcpu, spin, gmm_spinlock)
 GMM_RANKED_LOCK(vcpus, spin, gmm_spinlock)

@@ -8,7 +8,7 @@
 
 /* Slots of gmm_reader_hot.engine. */
 enum {
-	ENGINE_GUEST,
+	ENGINE_DOMAIN,
 	ENGINE_OWNER, /* gmm_thread_self() while registered, else 0; atomic */
 };
 
@@ -17,7 +17,7 @@ enum {
 GMM_STATIC_ASSERT(sizeof(struct gmm_reader) == sizeof(struct gmm_reader_hot),
 		  "a reader a CPU is found by its index");
 
-static int add_block(struct gmm_section_domain *domain, struct gmm_guest *guest, uint32_t count)
+static int add_block(struct gmm_section_domain *domain, uint32_t count)
 {
 	size_t size = sizeof(struct gmm_reader_block) + count * sizeof(struct gmm_reader);
 	struct gmm_reader_block *block = gmm_zalloc(size);
@@ -29,7 +29,7 @@ static int add_block(struct gmm_section_domain *domain, struct gmm_guest *guest,
 	for (i = 0; i < count; i++) {
 		block->readers[i].hot.epoch = &domain->epoch;
 		block->readers[i].hot.full_barrier = domain->full_barrier;
-		block->readers[i].hot.engine[ENGINE_GUEST] = (uintptr_t)guest;
+		block->readers[i].hot.engine[ENGINE_DOMAIN] = (uintptr_t)domain;
 	}
 	gmm_lock_readers(&domain->lock);
 	block->next = gmm_load_relaxed(&domain->blocks);
@@ -86,14 +86,13 @@ static struct gmm_reader *take_reader(struct gmm_section_domain *domain, uintptr
 	return found;
 }
 
-int gmm_reader_register(struct gmm_guest *guest, struct gmm_reader **reader)
+int gmm_section_domain_register(struct gmm_section_domain *domain, struct gmm_reader **reader)
 {
-	struct gmm_section_domain *domain = &guest->sections;
 	uintptr_t owner = gmm_thread_self();
 
 	if (GMM_SECTION_PER_CPU) {
 		if (!gmm_load_acquire(&domain->blocks)) {
-			int error = add_block(domain, guest, gmm_cpu_count());
+			int error = add_block(domain, gmm_cpu_count());
 
 			if (error)
 				return error;
@@ -103,7 +102,7 @@ int gmm_reader_register(struct gmm_guest *guest, struct gmm_reader **reader)
 		return 0;
 	}
 	while (!(*reader = take_reader(domain, owner))) {
-		int error = add_block(domain, guest, READERS_PER_BLOCK);
+		int error = add_block(domain, READERS_PER_BLOCK);
 
 		if (error)
 			return error;
@@ -111,10 +110,15 @@ int gmm_reader_register(struct gmm_guest *guest, struct gmm_reader **reader)
 	return 0;
 }
 
+int gmm_reader_register(struct gmm_guest *guest, struct gmm_reader **reader)
+{
+	return gmm_section_domain_register(&guest->sections, reader);
+}
+
 void gmm_reader_unregister(struct gmm_reader *reader)
 {
-	struct gmm_guest *guest = (struct gmm_guest *)reader->hot.engine[ENGINE_GUEST];
-	struct gmm_section_domain *domain = &guest->sections;
+	struct gmm_section_domain *domain =
+		(struct gmm_section_domain *)reader->hot.engine[ENGINE_DOMAIN];
 
 	gmm_lock_readers(&domain->lock);
 	if (!GMM_SECTION_PER_CPU) {

@@ -31,6 +31,9 @@ struct gmm_section_domain {
 int gmm_section_domain_init(struct gmm_section_domain *domain);
 void gmm_section_domain_destroy(struct gmm_section_domain *domain);
 
+/* As gmm_reader_register(); given back by gmm_reader_unregister(). */
+int gmm_section_domain_register(struct gmm_section_domain *domain, struct gmm_reader **reader);
+
 /* Whether the calling thread is in a section of this domain. */
 bool gmm_section_inside(const struct gmm_section_domain *domain);
 

@@ -60,9 +60,6 @@ enum gmm_stage2_fact {
 	/* Walkers set accessed and dirty bits: always, or with GMM_STAGE2_HARDWARE_DIRTY. */
 	GMM_STAGE2_ALWAYS_SETS_DIRTY = 8,
 	GMM_STAGE2_CAN_SET_DIRTY = 16,
-	/* A leaf without GMM_LEAF_READ, and one without GMM_LEAF_EXEC, can be written. */
-	GMM_STAGE2_HAS_NO_READ = 32,
-	GMM_STAGE2_HAS_NO_EXEC = 64,
 };
 
 struct gmm_stage2_format_facts {
@@ -224,7 +221,8 @@ GMM_API void gmm_stage2_watch_end(struct gmm_stage2_walker *walker);
  * its change a walker's calls put off their flush: end flushes once, the hull of all, then frees
  * tables, and only then lets others in. What a frame was mapped to is unused after end, or
  * after gmm_stage2_flush_pending(). Changes of different walkers may overlap; a walker has one at a
- * time. Allocates nothing and does not fail. -GMM_EINVAL, -GMM_ERANGE: no such frames.
+ * time. Allocates nothing. -GMM_EINVAL, -GMM_ERANGE: no such frames; -GMM_EBUSY: the
+ * walker has one open.
  */
 GMM_API int gmm_stage2_change_begin(struct gmm_stage2_walker *walker, gmm_gfn_t gfn,
 				    uint64_t count);
@@ -241,12 +239,12 @@ struct gmm_stage2_mapping {
 	uint32_t leaf;	 /* GMM_LEAF_* */
 	uint32_t memory; /* enum gmm_leaf_memory */
 	/*
-	 * The largest leaf that the host's memory and the slot permit (L17, L18). A leaf also lies
+	 * The level of the largest leaf that the host's memory and the slot permit (L17, L18). A leaf also lies
 	 * within the mapping with both addresses aligned, and is not made where a table is. So
 	 * clip the mapping to the slot; and 0 while the slot logs writes.
 	 */
 	uint32_t level_max;
-	uint32_t flags; /* GMM_STAGE2_MAP_* */
+	uint32_t flags; /* 0 */
 };
 
 /* An access to a leaf that is there now, and the leaf. */
@@ -271,9 +269,11 @@ struct gmm_stage2_leaf {
  * keeps its memory type. L13: pass GMM_LEAF_DIRTY where writes need not be seen.
  * Stores in *done how many frames from the first on are mapped, also on failure.
  * -GMM_EAGAIN: the range is being changed, or the watch was overtaken. -GMM_EEXIST: a frame is
- * mapped to something else. -GMM_ENOMEM: the stock is used up: top up, and call for the rest.
- * -GMM_EINVAL: a level or memory type that does not exist, no right at all, a PFN beyond pa_bits;
- * -GMM_ERANGE: beyond the guest's addresses. `done` may be NULL.
+ * mapped to something else. -GMM_EXDEV: frames are in a larger leaf that would have to allow more
+ * than before and is not in the mapping as a whole: split it. -GMM_ENOMEM: the stock is used up:
+ * top up, and call for the rest. -GMM_EINVAL: a memory type or flag that does not exist, no
+ * GMM_LEAF_READ, a PFN beyond pa_bits; -GMM_ERANGE: beyond the guest's addresses. `done` may be
+ * NULL.
  */
 GMM_API int gmm_stage2_table_map(struct gmm_stage2_walker *walker,
 				 const struct gmm_stage2_mapping *mapping, uint64_t *done);
@@ -333,7 +333,8 @@ GMM_API int gmm_stage2_table_replace(struct gmm_stage2_walker *walker, gmm_gfn_t
  */
 
 /*
- * Makes frames absent, in a change of its own unless the walker has one there. A larger leaf that
+ * Makes frames absent, in a change of its own unless the walker has one that holds all (-GMM_EBUSY: it
+ * has another one). A larger leaf that
  * is only partly in the range goes as a whole. Answers how many frames went. `dirty`: those that
  * were. Tables that are left without a use are freed when they lie in the range as a whole (L3).
  */
@@ -387,7 +388,7 @@ GMM_API int gmm_stage2_table_split(struct gmm_stage2_walker *walker, gmm_gfn_t g
 
 /*
  * Replaces tables of the range whose entries are the parts of one larger leaf, up to `level_max`,
- * by that leaf: young and dirty if any part is; parts that differ in rights, protection or memory
+ * by that leaf: young, dirty and protected if any part is; parts that differ in rights or memory
  * type stay. Opens a change of its own unless the walker has one there. The leaf is away for a
  * moment, and vCPUs that fault meanwhile try again. Answers how many leaves it made.
  */
