@@ -25,6 +25,7 @@
 #include <guestmm/section.h>
 #include <guestmm/slot.h>
 #include <guestmm/stage2.h>
+#include <guestmm/stage2_table.h>
 #include <guestmm/static/cache.h>
 #include <guestmm/static/dirty.h>
 #include <guestmm/static/section.h>
