@@ -2,6 +2,6 @@
 #define FORMAT la_16k
 #define LA_NAME "loongarch-16k"
 #define LA_SHIFT 14u
-#define LA_DEFAULT 47u
+#define LA_GPA_BITS 47u
 
 #include "loongarch.h"

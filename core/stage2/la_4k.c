@@ -2,6 +2,6 @@
 #define FORMAT la_4k
 #define LA_NAME "loongarch-4k"
 #define LA_SHIFT 12u
-#define LA_DEFAULT 48u
+#define LA_GPA_BITS 48u
 
 #include "loongarch.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
 /*
  * LoongArch, as KVM's refill walks it with lddir and ldpte; a part of the template for la_16k.c and
- * la_4k.c, which define LA_SHIFT of the page and LA_NAME: docs/FORMATS.md, "loongarch". A walker
+ * la_4k.c, which define LA_SHIFT of the page, LA_NAME and LA_GPA_BITS: docs/FORMATS.md, "loongarch". A walker
  * follows any entry of a directory, so an absent one refers to a table of absent entries.
  */
 #include "table_impl.h"
@@ -25,13 +25,13 @@
 #define LA_NO_EXEC (1ull << 62)
 #define LA_ADDRESS (0x0000ffffffffffffull & ~((1ull << LA_SHIFT) - 1))
 
-#define FORMAT_FACTS                                                                        \
-	{                                                                                   \
-		.name = LA_NAME, .page_shift = LA_SHIFT, .table_shift = LA_SHIFT,           \
-		.index_bits = LA_SHIFT - 3, .gpa_bits = 48, .gpa_bits_default = LA_DEFAULT, \
-		.pa_bits = 48, .leaf_levels = 3,                                            \
-		.facts = GMM_STAGE2_FLUSHES_AFTER_MAP | GMM_STAGE2_FLUSHES_AFTER_PERMIT,    \
-		.memory_types = 7,                                                          \
+#define FORMAT_FACTS                                                                     \
+	{                                                                                \
+		.name = LA_NAME, .page_shift = LA_SHIFT, .table_shift = LA_SHIFT,        \
+		.index_bits = LA_SHIFT - 3, .gpa_bits = LA_GPA_BITS,                     \
+		.gpa_bits_default = LA_GPA_BITS, .pa_bits = 48, .leaf_levels = 3,        \
+		.facts = GMM_STAGE2_FLUSHES_AFTER_MAP | GMM_STAGE2_FLUSHES_AFTER_PERMIT, \
+		.memory_types = 7,                                                       \
 	}
 
 static inline bool entry_is_leaf(uint64_t entry, uint32_t level)
@@ -140,7 +140,10 @@ static int format_shape(struct gmm_stage2_table *table)
 	return 0;
 }
 
-/* As Linux does: the root is Dir3, level 1 is Dir1, and level 2, if it is not the root, Dir2. */
+/*
+ * As Linux does: the root is Dir3, level 1 is Dir1, and level 2, if it is not the root, Dir2, whose
+ * base has five bits: four levels of 16K pages cannot be said.
+ */
 static void format_read_root(const struct gmm_stage2_table *table, struct gmm_stage2_root *root)
 {
 	uint64_t width = FORMAT_INDEX_BITS;

@@ -418,7 +418,9 @@ static enum hardware_answer remember(struct step *step, const struct hardware_re
 		.first = (step->gpa & ~(bytes - 1)) >> 12,
 		.last = (step->gpa | (bytes - 1)) >> 12,
 		.address = result->address & ~(bytes - 1),
+		.memory = result->memory,
 		.writable = step->writable,
+		.executable = step->access == GMM_LEAF_EXEC,
 	};
 	struct hardware_translation *have = remembered(hardware, made.first, made.last);
 
@@ -426,6 +428,7 @@ static enum hardware_answer remember(struct step *step, const struct hardware_re
 		if (have->first != made.first || have->last != made.last ||
 		    have->address != made.address)
 			return HARDWARE_CONFLICT;
+		made.executable |= have->executable;
 		*have = made;
 		return HARDWARE_DONE;
 	}
@@ -445,9 +448,11 @@ enum hardware_answer hardware_access(struct hardware *hardware, uint64_t gpa, ui
 
 	if (hardware->remembers) {
 		have = remembered(hardware, gpa >> 12, gpa >> 12);
-		if (have && (access != GMM_LEAF_WRITE || have->writable)) {
+		if (have && (access != GMM_LEAF_WRITE || have->writable) &&
+		    (access != GMM_LEAF_EXEC || have->executable)) {
 			*result = (struct hardware_result){
 				.address = have->address + (gpa - (have->first << 12)),
+				.memory = have->memory,
 			};
 			return HARDWARE_DONE;
 		}

@@ -28,7 +28,9 @@ struct hardware_translation {
 	uint64_t first; /* frames of the guest, in 4 KiB pages */
 	uint64_t last;
 	uint64_t address; /* of the first */
-	bool writable;	  /* and dirty */
+	uint32_t memory;
+	bool writable;	 /* and dirty */
+	bool executable; /* found out by executing */
 };
 
 struct hardware {
