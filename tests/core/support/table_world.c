@@ -68,9 +68,9 @@ static void flush(void *owner, const struct gmm_stage2_flush *flush)
 	struct table_world *world = owner;
 
 	gmm_fetch_add(&world->flushes, (uint64_t)1);
+	if (world->on_flush && world->on_flush(world, flush))
+		return;
 	world->last_flush = *flush;
-	if (world->on_flush)
-		world->on_flush(world, flush);
 	hardware_forget(&world->hardware, flush->gfn << world->facts->page_shift,
 			flush->count << world->facts->page_shift);
 }

@@ -31,7 +31,8 @@ struct table_world {
 	uint32_t fail_at; /* the nth allocation of a table from now on fails; 0: none */
 	/* of one thread */
 	struct gmm_stage2_flush last_flush;
-	void (*on_flush)(struct table_world *world, const struct gmm_stage2_flush *flush);
+	/* Called at each flush; true: it has made the processor forget, and wants no record. */
+	bool (*on_flush)(struct table_world *world, const struct gmm_stage2_flush *flush);
 	void *context;
 };
 
