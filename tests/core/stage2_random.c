@@ -507,7 +507,7 @@ static void random_operations_do_what_they_say(void)
 
 	if (gmm_test_turns(1) == 1) {
 		i = (uint32_t)gmm_test_seed() % small;
-		run_format(all[i].format, all[i].flags, 12);
+		run_format(all[i].format, all[i].flags, 40);
 		return;
 	}
 	for (i = 0; i < count; i++)

@@ -17,10 +17,10 @@ static void *table_alloc(void *owner, uint64_t bytes)
 	for (i = 0; i < TABLE_WORLD_TABLES; i++) {
 		void *none = NULL;
 
-		if (!gmm_compare_exchange(&world->memory[i].entries, &none, (void *)at))
+		if (!gmm_compare_exchange(&world->memory[i].allocated, &none, memory))
 			continue;
-		world->memory[i].allocated = memory;
-		world->memory[i].bytes = bytes;
+		gmm_store_relaxed(&world->memory[i].bytes, bytes);
+		gmm_store_release(&world->memory[i].entries, (void *)at);
 		gmm_fetch_add(&world->live, (uint64_t)1);
 		return (void *)at;
 	}
@@ -34,13 +34,14 @@ static void table_free(void *owner, void *table, uint64_t bytes)
 	uint32_t i;
 
 	for (i = 0; i < TABLE_WORLD_TABLES; i++) {
-		void *allocated = world->memory[i].allocated;
+		void *allocated;
 
 		if (gmm_load_acquire(&world->memory[i].entries) != table)
 			continue;
-		gmm_equal(world->memory[i].bytes, bytes);
+		gmm_equal(gmm_load_relaxed(&world->memory[i].bytes), bytes);
 		gmm_memset(table, 0xff, bytes);
-		gmm_store_release(&world->memory[i].entries, (void *)NULL);
+		gmm_store_relaxed(&world->memory[i].entries, (void *)NULL);
+		allocated = gmm_exchange(&world->memory[i].allocated, (void *)NULL);
 		gmm_free(allocated, 2 * bytes);
 		gmm_fetch_add(&world->live, (uint64_t)-1);
 		return;
@@ -57,7 +58,7 @@ static bool is_table(void *context, uint64_t address)
 	for (i = 0; i < TABLE_WORLD_TABLES; i++) {
 		uint64_t first = (uintptr_t)gmm_load_relaxed(&world->memory[i].entries);
 
-		if (first && at >= first && at - first < world->memory[i].bytes)
+		if (first && at >= first && at - first < gmm_load_relaxed(&world->memory[i].bytes))
 			return true;
 	}
 	return false;

@@ -14,9 +14,9 @@
 #define TABLE_WORLD_OFFSET 0x40000000ull
 
 struct table_memory {
-	void *entries; /* NULL: not in use; atomic */
-	void *allocated;
-	uint64_t bytes;
+	void *allocated; /* NULL: not in use; atomic */
+	void *entries;	 /* of a table that is in use now; atomic */
+	uint64_t bytes;	 /* atomic */
 };
 
 struct table_world {
