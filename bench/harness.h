@@ -113,5 +113,6 @@ void bench_kvm_dirty(struct bench *bench);
 void bench_kvm_slots(struct bench *bench);
 void bench_evict(struct bench *bench);
 void bench_fault_service(struct bench *bench);
+void bench_stage2(struct bench *bench);
 
 #endif

@@ -17,6 +17,7 @@
 static const struct topic {
 	const char *name;
 	void (*run)(struct bench *bench);
+	bool apart; /* only when it is named: it has a file of its own */
 } topics[] = {
 	{ "access", bench_access },
 	{ "write", bench_write },
@@ -31,6 +32,7 @@ static const struct topic {
 	{ "kvm-slots", bench_kvm_slots },
 	{ "evict", bench_evict },
 	{ "fault-service", bench_fault_service },
+	{ "stage2", bench_stage2, true },
 };
 
 #define TOPICS (sizeof(topics) / sizeof(topics[0]))
@@ -82,7 +84,7 @@ int main(int argc, char **argv)
 	       bench.pairs);
 	bench.report = bench_report_open(argv[1]);
 	for (i = 0; i < (int)TOPICS; i++)
-		if (!wanted || ((wanted >> i) & 1))
+		if (wanted ? (wanted >> i) & 1 : !topics[i].apart)
 			topics[i].run(&bench);
 	if (!bench_report_close(bench.report, &missed))
 		bench_broken(argv[1]);

@@ -99,6 +99,25 @@ static void clear_words(struct run *run, uint64_t *words)
 	gmm_memset(words, 0, (run->count + 63) / 64 * 8);
 }
 
+/* A larger leaf that was given young or dirty by a part has it as a whole. */
+static void spread_over_large(struct run *run, uint64_t first, uint64_t count)
+{
+	uint64_t i, j;
+
+	for (i = first; i < first + count; i++) {
+		struct piece leaf = leaf_of(run, i);
+		struct gmm_stage2_leaf now;
+
+		if (leaf.count == 1)
+			continue;
+		if (gmm_stage2_table_look_up(run->world.walker, run->base + leaf.at, &now))
+			return;
+		for (j = leaf.at; j < leaf.at + leaf.count; j++)
+			run->frames[j].leaf |= now.leaf & (Y | D);
+		i = leaf.at + leaf.count - 1;
+	}
+}
+
 static void do_map(struct run *run)
 {
 	static const uint32_t leaves[] = { R | W | X | Y | D, R | W | X, R | X | Y, R | W | Y | P,
@@ -139,20 +158,7 @@ static void do_map(struct run *run)
 			frame->leaf &= ~P;
 		frame->leaf = as_stored(run, frame->leaf);
 	}
-	/* A larger leaf that was given young or dirty by a part has it as a whole. */
-	for (i = 0; i < done; i++) {
-		struct piece leaf = leaf_of(run, piece.at + i);
-		struct gmm_stage2_leaf now;
-		uint64_t j;
-
-		if (leaf.count == 1)
-			continue;
-		if (gmm_stage2_table_look_up(run->world.walker, run->base + leaf.at, &now))
-			break;
-		for (j = leaf.at; j < leaf.at + leaf.count; j++)
-			run->frames[j].leaf |= now.leaf & (Y | D);
-		i = leaf.at + leaf.count - piece.at - 1;
-	}
+	spread_over_large(run, piece.at, done);
 	if (!error)
 		return;
 	/* Why it stopped: something else is there, or a part of a leaf would have to allow more. */

@@ -48,9 +48,22 @@ static uint64_t bits_of(uint64_t value, uint32_t high, uint32_t low)
 
 #define AGAIN (-1)
 
+/* The address in a leaf of 2^shift bytes, and its memory type: no type is reserved. */
+static int finish(const struct step *step, struct hardware_result *result, uint32_t level,
+		  uint32_t shift, int memory)
+{
+	if (memory < 0 || (step->table & (((uint64_t)1 << shift) - 1)))
+		return HARDWARE_RESERVED;
+	result->level = level;
+	result->address = step->table | (step->gpa & (((uint64_t)1 << shift) - 1));
+	result->memory = (uint32_t)memory;
+	return HARDWARE_DONE;
+}
+
 /* AMD64 APM volume 2: 5.3 long mode, 15.25 nested paging. */
 static int walk_npt(struct step *step, struct hardware_result *result)
 {
+	static const int8_t memory[] = { GMM_LEAF_CACHED, -1, GMM_LEAF_UNCACHED, GMM_LEAF_DEVICE };
 	uint32_t level = step->hardware->root.levels;
 
 	step->table = step->hardware->root.base;
@@ -66,8 +79,6 @@ static int walk_npt(struct step *step, struct hardware_result *result)
 		leaf = !level || (step->entry & 0x80);
 		if (leaf && level > 2)
 			return HARDWARE_RESERVED;
-		if (leaf && level && bits_of(step->entry, shift - 1, 13))
-			return HARDWARE_RESERVED;
 		if (!(step->entry & 4))
 			return HARDWARE_FORBIDDEN;
 		step->writable &= bits_of(step->entry, 1, 1);
@@ -82,16 +93,9 @@ static int walk_npt(struct step *step, struct hardware_result *result)
 		step->table = bits_of(step->entry, 51, 12) << 12;
 		if (!leaf)
 			continue;
-		result->level = level;
-		result->address = (step->table >> shift << shift) +
-				  (step->gpa & (((uint64_t)1 << shift) - 1));
-		/* PWT and PCD index the PAT, which is 6 (WB), 4, 7 (UC-), 0 (UC) at reset. */
-		result->memory =
-			bits_of(step->entry, 4, 4) ?
-				(bits_of(step->entry, 3, 3) ? GMM_LEAF_DEVICE : GMM_LEAF_UNCACHED) :
-				GMM_LEAF_CACHED;
 		step->writable &= bits_of(step->entry, 6, 6);
-		return HARDWARE_DONE;
+		/* PWT and PCD index the PAT, which is 6 (WB), 4 (WT), 7 (UC-), 0 (UC) at reset. */
+		return finish(step, result, level, shift, memory[bits_of(step->entry, 4, 3)]);
 	}
 	return HARDWARE_RESERVED;
 }
@@ -99,6 +103,10 @@ static int walk_npt(struct step *step, struct hardware_result *result)
 /* Intel SDM volume 3C: EPT translation, tables of the EPT entries; 24.6.11 EPTP. */
 static int walk_ept(struct step *step, struct hardware_result *result)
 {
+	/* 2, 3 and 7 are reserved; WT and WP are none that we ask for. */
+	static const int8_t memory[] = {
+		GMM_LEAF_DEVICE, GMM_LEAF_UNCACHED, -1, -1, -1, -1, GMM_LEAF_CACHED, -1
+	};
 	uint64_t pointer = step->hardware->root.base;
 	uint32_t level = (uint32_t)bits_of(pointer, 5, 3) + 1;
 
@@ -120,8 +128,7 @@ static int walk_ept(struct step *step, struct hardware_result *result)
 			return HARDWARE_RESERVED;
 		leaf = !level || bits_of(step->entry, 7, 7);
 		type = bits_of(step->entry, 5, 3);
-		if (leaf && (level > 2 || type == 2 || type == 3 || type == 7 ||
-			     (level && bits_of(step->entry, shift - 1, 12))))
+		if (leaf && level > 2)
 			return HARDWARE_RESERVED;
 		if (!leaf && bits_of(step->entry, 7, 3))
 			return HARDWARE_RESERVED;
@@ -138,35 +145,47 @@ static int walk_ept(struct step *step, struct hardware_result *result)
 		step->table = bits_of(step->entry, 51, 12) << 12;
 		if (!leaf)
 			continue;
-		result->level = level;
-		result->address = step->table + (step->gpa & (((uint64_t)1 << shift) - 1));
-		result->memory = type == 6 ? GMM_LEAF_CACHED :
-				 type == 1 ? GMM_LEAF_UNCACHED :
-					     GMM_LEAF_DEVICE;
 		/* Otherwise the guest's PAT would have a say. */
 		if (!bits_of(step->entry, 6, 6))
 			return HARDWARE_RESERVED;
 		step->writable &= bits_of(step->entry, 9, 9);
-		return HARDWARE_DONE;
+		return finish(step, result, level, shift, memory[type]);
 	}
 	return HARDWARE_RESERVED;
 }
 
-/* RISC-V privileged architecture: 18.5 two-stage translation; Sv39x4, Sv48x4; Svpbmt. */
+static int riscv_leaf(struct step *step, struct hardware_result *result, uint32_t level)
+{
+	static const int8_t memory[] = { GMM_LEAF_CACHED, GMM_LEAF_UNCACHED, GMM_LEAF_DEVICE, -1 };
+	uint64_t set = step->access == GMM_LEAF_WRITE ? 0xc0 : 0x40;
+
+	if (!(step->entry & 0x10))
+		return HARDWARE_FORBIDDEN;
+	if ((step->access == GMM_LEAF_READ && !(step->entry & 2)) ||
+	    (step->access == GMM_LEAF_WRITE && !(step->entry & 4)) ||
+	    (step->access == GMM_LEAF_EXEC && !(step->entry & 8)))
+		return HARDWARE_FORBIDDEN;
+	if ((step->entry & set) != set && !step->hardware->sets_bits)
+		return step->entry & 0x40 ? HARDWARE_FORBIDDEN : HARDWARE_OLD;
+	if (!set_bits(step, set))
+		return AGAIN;
+	step->writable = (step->entry & 0x84) == 0x84;
+	return finish(step, result, level, 12 + 9 * level, memory[bits_of(step->entry, 62, 61)]);
+}
+
+/* RISC-V privileged architecture: two-stage address translation; Sv39x4, Sv48x4; Svpbmt. */
 static int walk_riscv(struct step *step, struct hardware_result *result)
 {
 	uint64_t mode = bits_of(step->hardware->root.base, 63, 60);
 	uint32_t level = mode == 8 ? 3 : mode == 9 ? 4 : 0, top = level;
-	uint64_t set;
 
-	if (!level || step->gpa >> (12 + 9 * level + 2) ||
-	    (bits_of(step->hardware->root.base, 43, 0) & 3))
-		return level ? HARDWARE_ABSENT : HARDWARE_RESERVED;
 	step->table = bits_of(step->hardware->root.base, 43, 0) << 12;
+	if (!level || (step->table & 0x3fff))
+		return HARDWARE_RESERVED;
+	if (step->gpa >> (12 + 9 * level + 2))
+		return HARDWARE_ABSENT;
 	while (level--) {
-		uint32_t shift = 12 + 9 * level;
-
-		step->index = step->gpa >> shift & (level + 1 == top ? 0x7ff : 0x1ff);
+		step->index = step->gpa >> (12 + 9 * level) & (level + 1 == top ? 0x7ff : 0x1ff);
 		if (!load(step))
 			return HARDWARE_RESERVED;
 		if (!(step->entry & 1))
@@ -175,72 +194,67 @@ static int walk_riscv(struct step *step, struct hardware_result *result)
 		    (step->entry & 6) == 4)
 			return HARDWARE_RESERVED;
 		step->table = bits_of(step->entry, 53, 10) << 12;
-		if (!(step->entry & 0xe)) {
-			/* A, D and U of a pointer, and PBMT, are reserved. */
-			if ((step->entry & 0xd0) || bits_of(step->entry, 62, 61))
-				return HARDWARE_RESERVED;
-			continue;
-		}
-		if (!(step->entry & 0x10))
-			return HARDWARE_FORBIDDEN;
-		if ((step->access == GMM_LEAF_READ && !(step->entry & 2)) ||
-		    (step->access == GMM_LEAF_WRITE && !(step->entry & 4)) ||
-		    (step->access == GMM_LEAF_EXEC && !(step->entry & 8)))
-			return HARDWARE_FORBIDDEN;
-		if (step->table & (((uint64_t)1 << shift) - 1))
+		if (step->entry & 0xe)
+			return riscv_leaf(step, result, level);
+		/* A, D and U of a pointer, and PBMT, are reserved. */
+		if ((step->entry & 0xd0) || bits_of(step->entry, 62, 61))
 			return HARDWARE_RESERVED;
-		set = step->access == GMM_LEAF_WRITE ? 0xc0 : 0x40;
-		if ((step->entry & set) != set && !step->hardware->sets_bits)
-			return step->entry & 0x40 ? HARDWARE_FORBIDDEN : HARDWARE_OLD;
-		if (!set_bits(step, set))
-			return AGAIN;
-		result->level = level;
-		result->address = step->table + (step->gpa & (((uint64_t)1 << shift) - 1));
-		switch (bits_of(step->entry, 62, 61)) {
-		case 0:
-			result->memory = GMM_LEAF_CACHED;
-			break;
-		case 1:
-			result->memory = GMM_LEAF_UNCACHED;
-			break;
-		case 2:
-			result->memory = GMM_LEAF_DEVICE;
-			break;
-		default:
-			return HARDWARE_RESERVED;
-		}
-		step->writable = (step->entry & 0x84) == 0x84;
-		return HARDWARE_DONE;
 	}
 	return HARDWARE_RESERVED;
+}
+
+static int arm64_leaf(struct step *step, struct hardware_result *result, uint32_t level,
+		      uint32_t shift)
+{
+	static const int8_t memory[16] = {
+		[0 ... 15] = -1, [1] = GMM_LEAF_DEVICE, [5] = GMM_LEAF_UNCACHED, [15] = GMM_LEAF_CACHED
+	};
+	uint64_t control = step->hardware->root.control, set = 0;
+
+	if (!bits_of(step->entry, 10, 10)) {
+		if (!bits_of(control, 21, 21))
+			return HARDWARE_OLD;
+		set = 0x400;
+	}
+	if ((step->access == GMM_LEAF_READ && !bits_of(step->entry, 6, 6)) ||
+	    (step->access == GMM_LEAF_EXEC && bits_of(step->entry, 54, 53)))
+		return HARDWARE_FORBIDDEN;
+	if (step->access == GMM_LEAF_WRITE && !bits_of(step->entry, 7, 7)) {
+		if (!bits_of(control, 22, 22) || !bits_of(step->entry, 51, 51))
+			return HARDWARE_FORBIDDEN;
+		set |= 0x80;
+	}
+	if (!set_bits(step, set))
+		return AGAIN;
+	/* Inner shareable, as the architecture wants it of memory that processors share. */
+	if (bits_of(step->entry, 9, 8) != 3)
+		return HARDWARE_RESERVED;
+	step->writable = bits_of(step->entry, 7, 7);
+	return finish(step, result, level, shift, memory[bits_of(step->entry, 5, 2)]);
 }
 
 /* Arm ARM (DDI 0487) D8.2 translation process, D8.3 descriptors, D8.4 permissions, D8.5 AF, DBM. */
 static int walk_arm64(struct step *step, struct hardware_result *result)
 {
+	static const uint32_t granules[] = { 12, 16, 14, 0 };
 	uint64_t control = step->hardware->root.control;
-	uint64_t input = 64 - bits_of(control, 5, 0), sl0 = bits_of(control, 7, 6);
-	uint32_t granule = bits_of(control, 15, 14) == 0 ? 12 :
-			   bits_of(control, 15, 14) == 1 ? 16 :
-							   14;
-	uint32_t width = granule - 3;
+	uint64_t input = 64 - bits_of(control, 5, 0), sl0 = bits_of(control, 7, 6), type, bits;
+	uint32_t granule = granules[bits_of(control, 15, 14)], width = granule - 3;
 	/* The first level of lookup, and the number of levels from it to 3. */
 	uint32_t start = granule == 12 ? 2 - (uint32_t)sl0 : 3 - (uint32_t)sl0;
 	uint32_t level = 4 - start, top = level;
-	uint64_t type, bits = input - granule - (top - 1) * width;
-	bool sets_accessed = bits_of(control, 21, 21), sets_dirty = bits_of(control, 22, 22);
 
+	bits = input - granule - (top - 1) * width;
 	/* At most 16 tables concatenated; 4K starts at level 0 only without. */
 	if (sl0 > 2 || bits > width + 4 || bits < 1 || (granule == 12 && !start && bits > 9))
 		return HARDWARE_RESERVED;
-	if (step->gpa >> input)
-		return HARDWARE_ABSENT;
 	step->table = step->hardware->root.base;
 	if (step->table & (((uint64_t)8 << bits) - 1))
 		return HARDWARE_RESERVED;
+	if (step->gpa >> input)
+		return HARDWARE_ABSENT;
 	while (level--) {
 		uint32_t shift = granule + width * level;
-		uint64_t set = 0;
 
 		step->index = step->gpa >> shift;
 		if (level + 1 != top)
@@ -248,53 +262,41 @@ static int walk_arm64(struct step *step, struct hardware_result *result)
 		if (!load(step))
 			return HARDWARE_RESERVED;
 		type = bits_of(step->entry, 1, 0);
-		if (!(type & 1))
+		/* At the last level 1 is reserved, and treated as invalid. */
+		if (!(type & 1) || (!level && type == 1))
 			return HARDWARE_ABSENT;
-		if (!level && type == 1)
-			return HARDWARE_ABSENT; /* reserved, treated as invalid */
 		step->table = bits_of(step->entry, 47, granule) << granule;
 		if (level && type == 3)
 			continue;
-		if (level && (level > 2 || (granule != 12 && level > 1)))
+		if (level > 2 || (granule != 12 && level > 1))
 			return HARDWARE_RESERVED;
-		if (step->table & (((uint64_t)1 << shift) - 1))
-			return HARDWARE_RESERVED;
-		if (!bits_of(step->entry, 10, 10)) {
-			if (!sets_accessed)
-				return HARDWARE_OLD;
-			set = 0x400;
-		}
-		if ((step->access == GMM_LEAF_READ && !bits_of(step->entry, 6, 6)) ||
-		    (step->access == GMM_LEAF_EXEC && bits_of(step->entry, 54, 53)))
-			return HARDWARE_FORBIDDEN;
-		if (step->access == GMM_LEAF_WRITE && !bits_of(step->entry, 7, 7)) {
-			if (!sets_dirty || !bits_of(step->entry, 51, 51))
-				return HARDWARE_FORBIDDEN;
-			set |= 0x80;
-		}
-		if (!set_bits(step, set))
-			return AGAIN;
-		result->level = level;
-		result->address = step->table + (step->gpa & (((uint64_t)1 << shift) - 1));
-		switch (bits_of(step->entry, 5, 2)) {
-		case 15:
-			result->memory = GMM_LEAF_CACHED;
-			break;
-		case 5:
-			result->memory = GMM_LEAF_UNCACHED;
-			break;
-		case 1:
-			result->memory = GMM_LEAF_DEVICE;
-			break;
-		default:
-			return HARDWARE_RESERVED;
-		}
-		if (bits_of(step->entry, 9, 8) != 3)
-			return HARDWARE_RESERVED;
-		step->writable = bits_of(step->entry, 7, 7);
-		return HARDWARE_DONE;
+		return arm64_leaf(step, result, level, shift);
 	}
 	return HARDWARE_RESERVED;
+}
+
+static int loongarch_leaf(struct step *step, struct hardware_result *result, uint32_t level,
+			  uint32_t shift)
+{
+	static const int8_t memory[] = { GMM_LEAF_DEVICE, GMM_LEAF_CACHED, GMM_LEAF_UNCACHED, -1 };
+
+	/* Not valid: nothing there, or old; software tells by its bit 7. */
+	if (!(step->entry & 1))
+		return step->entry & 0x80 ? HARDWARE_OLD : HARDWARE_ABSENT;
+	if ((step->access == GMM_LEAF_READ && bits_of(step->entry, 61, 61)) ||
+	    (step->access == GMM_LEAF_EXEC && bits_of(step->entry, 62, 62)))
+		return HARDWARE_FORBIDDEN;
+	if (step->access == GMM_LEAF_WRITE && !(step->entry & 2)) {
+		/* Where the processor itself walks it makes a writable page dirty (bit 8). */
+		if (!step->hardware->sets_bits || !(step->entry & 0x100))
+			return HARDWARE_FORBIDDEN;
+		if (!set_bits(step, 2))
+			return AGAIN;
+	}
+	step->writable = step->entry & 2;
+	/* Of a huge page bits 12 up to its size are G and zeros. */
+	step->table = bits_of(step->entry, 47, 12) << 12;
+	return finish(step, result, level, shift, memory[bits_of(step->entry, 5, 4)]);
 }
 
 /* LoongArch reference manual volume 1: 5.4.5 walking by LDDIR and LDPTE, 7.5.8-9 PWCL and PWCH. */
@@ -306,71 +308,27 @@ static int walk_loongarch(struct step *step, struct hardware_result *result)
 				  bits_of(high, 5, 0), bits_of(high, 17, 12) };
 	const uint64_t width[] = { bits_of(low, 9, 5), bits_of(low, 19, 15), bits_of(low, 29, 25),
 				   bits_of(high, 11, 6), bits_of(high, 23, 18) };
-	uint32_t directory = 4;
-	bool huge = false;
-	uint64_t size;
+	uint32_t directory;
 
 	if (bits_of(low, 31, 30))
 		return HARDWARE_RESERVED; /* entries of 64 bits */
 	step->table = step->hardware->root.base;
 	/* Dir4 to Dir1 as far as there are any; an entry is followed whatever it holds. */
-	for (; directory && !huge; directory--) {
+	for (directory = 4;; directory--) {
 		if (!width[directory])
 			continue;
 		step->index = bits_of(step->gpa, (uint32_t)(base[directory] + width[directory] - 1),
 				      (uint32_t)base[directory]);
 		if (!load(step))
 			return HARDWARE_RESERVED;
-		size = base[directory];
-		huge = step->entry & 0x40;
-		result->level = directory > 1 ? 2 : 1;
+		if (!directory || (step->entry & 0x40))
+			return loongarch_leaf(step, result, directory > 1 ? 2 : directory,
+					      (uint32_t)base[directory]);
 		/* LDDIR puts this into an address as it is. */
-		if (!huge && (step->entry & 0xffff000000000fffull))
+		if (step->entry & 0xffff000000000fffull)
 			return HARDWARE_RESERVED;
 		step->table = step->entry;
 	}
-	if (!huge) {
-		step->index =
-			bits_of(step->gpa, (uint32_t)(base[0] + width[0] - 1), (uint32_t)base[0]);
-		if (!load(step))
-			return HARDWARE_RESERVED;
-		size = base[0];
-		result->level = 0;
-	}
-	/* Not valid: nothing there, or old; software tells by its bit 7. */
-	if (!(step->entry & 1))
-		return step->entry & 0x80 ? HARDWARE_OLD : HARDWARE_ABSENT;
-	if (step->access == GMM_LEAF_READ && bits_of(step->entry, 61, 61))
-		return HARDWARE_FORBIDDEN;
-	if (step->access == GMM_LEAF_EXEC && bits_of(step->entry, 62, 62))
-		return HARDWARE_FORBIDDEN;
-	if (step->access == GMM_LEAF_WRITE && !(step->entry & 2)) {
-		/* Where the processor itself walks it makes a writable page dirty (bit 8). */
-		if (!step->hardware->sets_bits || !(step->entry & 0x100))
-			return HARDWARE_FORBIDDEN;
-		if (!set_bits(step, 2))
-			return AGAIN;
-	}
-	result->address = bits_of(step->entry, 47, (uint32_t)size) << size |
-			  (step->gpa & (((uint64_t)1 << size) - 1));
-	/* Of a huge page bits 12 up to its size are G and zeros. */
-	if (huge && bits_of(step->entry, (uint32_t)size - 1, 12))
-		return HARDWARE_RESERVED;
-	switch (bits_of(step->entry, 5, 4)) {
-	case 0:
-		result->memory = GMM_LEAF_DEVICE;
-		break;
-	case 1:
-		result->memory = GMM_LEAF_CACHED;
-		break;
-	case 2:
-		result->memory = GMM_LEAF_UNCACHED;
-		break;
-	default:
-		return HARDWARE_RESERVED;
-	}
-	step->writable = step->entry & 2;
-	return HARDWARE_DONE;
 }
 
 static int walk_once(struct step *step, struct hardware_result *result)
