@@ -12,7 +12,12 @@
  * while one is open nobody else maps or splits in its range. Range calls work table by table, and
  * others see a part of what one does.
  *
- * Nothing here waits for a lock; what waits says so. "May sleep" is said of table_alloc() only.
+ * No call waits for a lock that sleeps. Calls on a range wait, bounded by one flush, while another
+ * walker remakes a leaf in it (split by break-before-make, replace, collapse); touch, look-up and
+ * what maps say -GMM_EAGAIN instead. "May sleep" is said where table_alloc() is called.
+ *
+ * Of two calls that take the same permission or bit away at once one finds it gone, and may return
+ * before the other one has flushed: harvests of one range come one after the other.
  */
 #ifndef GUESTMM_STAGE2_TABLE_H
 #define GUESTMM_STAGE2_TABLE_H
