@@ -174,19 +174,12 @@ void gmm_stage2_table_read_statistics(const struct gmm_stage2_table *table,
 	statistics->flushed_frames = gmm_load_relaxed(&from->flushed_frames);
 }
 
-static int check_frames(const struct gmm_stage2_table *table, gmm_gfn_t gfn, uint64_t count)
-{
-	if (!count)
-		return -GMM_EINVAL;
-	return gfn < table->frames && count <= table->frames - gfn ? 0 : -GMM_ERANGE;
-}
-
 /* Checks a mapping, and makes one that the walker can take as it is. */
 static int check_mapping(const struct gmm_stage2_table *table,
 			 const struct gmm_stage2_mapping *mapping,
 			 struct gmm_stage2_mapping *checked)
 {
-	int error = check_frames(table, mapping->gfn, mapping->count);
+	int error = gmm_stage2_check_frames(table, mapping->gfn, mapping->count);
 	uint32_t top = 0;
 
 	if (error)
@@ -269,7 +262,7 @@ int gmm_stage2_table_populate(struct gmm_stage2_walker *walker,
 int gmm_stage2_table_touch(struct gmm_stage2_walker *walker, gmm_gfn_t gfn, uint32_t access,
 			   uint32_t flags, struct gmm_stage2_leaf *leaf)
 {
-	int error = check_frames(walker->table, gfn, 1);
+	int error = gmm_stage2_check_frames(walker->table, gfn, 1);
 
 	if (error)
 		return error;
@@ -281,7 +274,7 @@ int gmm_stage2_table_touch(struct gmm_stage2_walker *walker, gmm_gfn_t gfn, uint
 int gmm_stage2_table_look_up(struct gmm_stage2_walker *walker, gmm_gfn_t gfn,
 			     struct gmm_stage2_leaf *leaf)
 {
-	int error = check_frames(walker->table, gfn, 1);
+	int error = gmm_stage2_check_frames(walker->table, gfn, 1);
 
 	return error ? error : walker->table->code->look_up(walker, gfn, leaf);
 }
@@ -289,7 +282,7 @@ int gmm_stage2_table_look_up(struct gmm_stage2_walker *walker, gmm_gfn_t gfn,
 int gmm_stage2_table_walk(struct gmm_stage2_walker *walker, gmm_gfn_t gfn, uint64_t count,
 			  gmm_stage2_leaf_visit_fn visit, void *context)
 {
-	int error = check_frames(walker->table, gfn, count);
+	int error = gmm_stage2_check_frames(walker->table, gfn, count);
 
 	return error ? error : walker->table->code->walk(walker, gfn, count, visit, context);
 }
@@ -297,7 +290,7 @@ int gmm_stage2_table_walk(struct gmm_stage2_walker *walker, gmm_gfn_t gfn, uint6
 /* Opens a change for a call that needs one. *own: it is to be ended. */
 static int need_change(struct gmm_stage2_walker *walker, gmm_gfn_t gfn, uint64_t count, bool *own)
 {
-	int error = check_frames(walker->table, gfn, count);
+	int error = gmm_stage2_check_frames(walker->table, gfn, count);
 
 	*own = false;
 	if (error || gmm_stage2_has_change(walker, gfn, gfn + count - 1))
@@ -344,7 +337,7 @@ int64_t gmm_stage2_table_write_protect(struct gmm_stage2_walker *walker, gmm_gfn
 				       uint64_t count, const uint64_t *mask, uint64_t *dirty,
 				       uint32_t flags)
 {
-	int64_t answer = check_frames(walker->table, gfn, count);
+	int64_t answer = gmm_stage2_check_frames(walker->table, gfn, count);
 
 	if (answer)
 		return answer;
@@ -357,7 +350,7 @@ int64_t gmm_stage2_table_write_protect(struct gmm_stage2_walker *walker, gmm_gfn
 int64_t gmm_stage2_table_clean(struct gmm_stage2_walker *walker, gmm_gfn_t gfn, uint64_t count,
 			       const uint64_t *mask, uint64_t *dirty, uint32_t flags)
 {
-	int64_t answer = check_frames(walker->table, gfn, count);
+	int64_t answer = gmm_stage2_check_frames(walker->table, gfn, count);
 
 	if (answer)
 		return answer;
@@ -371,7 +364,7 @@ int64_t gmm_stage2_table_age(struct gmm_stage2_walker *walker, gmm_gfn_t gfn, ui
 			     uint64_t *young, uint32_t flags)
 {
 	struct gmm_stage2_range pending = walker->pending;
-	int64_t answer = check_frames(walker->table, gfn, count);
+	int64_t answer = gmm_stage2_check_frames(walker->table, gfn, count);
 
 	if (answer)
 		return answer;
@@ -386,7 +379,7 @@ int64_t gmm_stage2_table_age(struct gmm_stage2_walker *walker, gmm_gfn_t gfn, ui
 int64_t gmm_stage2_table_test_age(struct gmm_stage2_walker *walker, gmm_gfn_t gfn, uint64_t count,
 				  uint64_t *young)
 {
-	int64_t answer = check_frames(walker->table, gfn, count);
+	int64_t answer = gmm_stage2_check_frames(walker->table, gfn, count);
 
 	return answer ? answer : walker->table->code->test_age(walker, gfn, count, young);
 }
@@ -395,7 +388,7 @@ int gmm_stage2_table_split(struct gmm_stage2_walker *walker, gmm_gfn_t gfn, uint
 			   uint32_t level, uint64_t *done)
 {
 	uint64_t ignored;
-	int error = check_frames(walker->table, gfn, count);
+	int error = gmm_stage2_check_frames(walker->table, gfn, count);
 
 	if (!done)
 		done = &ignored;

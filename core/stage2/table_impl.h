@@ -125,6 +125,15 @@ int gmm_stage2_remake_begin(struct gmm_stage2_walker *walker, uint64_t first, ui
 			    bool installs);
 void gmm_stage2_remake_end(struct gmm_stage2_walker *walker);
 
+/* Frames that a caller names: -GMM_EINVAL: none; -GMM_ERANGE: beyond the guest's addresses. */
+GMM_INLINE int gmm_stage2_check_frames(const struct gmm_stage2_table *table, uint64_t gfn,
+				       uint64_t count)
+{
+	if (!count)
+		return -GMM_EINVAL;
+	return gfn < table->frames && count <= table->frames - gfn ? 0 : -GMM_ERANGE;
+}
+
 /* Whether the walker has a change open that has all these frames. */
 GMM_INLINE bool gmm_stage2_has_change(const struct gmm_stage2_walker *walker, uint64_t first,
 				      uint64_t last)

@@ -75,17 +75,10 @@ void gmm_stage2_remake_end(struct gmm_stage2_walker *walker)
 	gmm_unlock_table(&table->lock);
 }
 
-static int check_frames(const struct gmm_stage2_table *table, gmm_gfn_t gfn, uint64_t count)
-{
-	if (!count)
-		return -GMM_EINVAL;
-	return gfn < table->frames && count <= table->frames - gfn ? 0 : -GMM_ERANGE;
-}
-
 int gmm_stage2_change_begin(struct gmm_stage2_walker *walker, gmm_gfn_t gfn, uint64_t count)
 {
 	struct gmm_stage2_table *table = walker->table;
-	int error = check_frames(table, gfn, count);
+	int error = gmm_stage2_check_frames(table, gfn, count);
 	uint64_t last = gfn + count - 1;
 	struct gmm_stage2_walker *other;
 
@@ -136,7 +129,7 @@ int gmm_stage2_watch_begin(struct gmm_stage2_walker *walker, gmm_gfn_t gfn, uint
 {
 	struct gmm_stage2_table *table = walker->table;
 	const struct gmm_stage2_walker *other;
-	int error = check_frames(table, gfn, count);
+	int error = gmm_stage2_check_frames(table, gfn, count);
 
 	if (error)
 		return error;
