@@ -39,18 +39,21 @@ static uint64_t zap_small(struct gmm_stage2_walker *walker, uint64_t *entries, u
 	return gone;
 }
 
-/* A leaf above level 0; how many frames went. In a section. */
-static uint64_t zap_large(struct gmm_stage2_walker *walker, const struct place *place, uint64_t gfn,
+/*
+ * A leaf above level 0; how many frames went: 0 when somebody else has split it or taken it away.
+ * Splitting is kept out of the frames of the change only, and those may be a part.
+ */
+static uint64_t zap_large(struct gmm_stage2_walker *walker, struct place *place, uint64_t gfn,
 			  uint64_t at, uint64_t run, uint64_t *dirty)
 {
-	uint64_t old = gmm_exchange(place->entry, FORMAT_ABSENT(walker->table, place->level));
 	uint64_t start = first_of(gfn + at, place->level), span = span_of(place->level);
 
-	if (!entry_is_leaf(old, place->level)) {
-		gmm_assert(old == FORMAT_ABSENT(walker->table, place->level));
-		return 0;
-	}
-	if (entry_is_dirty(old))
+	do {
+		if (!place_is_leaf(place))
+			return 0;
+	} while (!gmm_compare_exchange(place->entry, &place->seen,
+				       FORMAT_ABSENT(walker->table, place->level)));
+	if (entry_is_dirty(place->seen))
 		tell_dirty(dirty, at, run);
 	gmm_stage2_note_flush(walker, start, start + span - 1, 0);
 	count_leaves(walker->table, place->level, (uint64_t)-1);
@@ -117,8 +120,8 @@ static int64_t unmap(struct gmm_stage2_walker *walker, uint64_t gfn, uint64_t co
 	uint64_t at = 0, gone = 0;
 
 	while (at < count) {
-		uint64_t frame = gfn + at, run, start;
-		bool reaches_out = false;
+		uint64_t frame = gfn + at, run, start, step = 0;
+		bool large, reaches_out;
 		struct place place;
 
 		(void)gmm_stage2_enter(walker, frame, last_of_run(frame, count - at),
@@ -126,15 +129,20 @@ static int64_t unmap(struct gmm_stage2_walker *walker, uint64_t gfn, uint64_t co
 		place_find(walker->table, frame, 0, &place);
 		run = rest_of(frame, place.level ? place.level : 1, count - at);
 		start = first_of(frame, place.level);
+		large = place.level && place_is_leaf(&place);
+		reaches_out = large && FORMAT_BREAKS &&
+			      (start < gfn || start + span_of(place.level) > gfn + count);
 		if (!place.level)
 			gone += zap_small(walker, place.entry, gfn, at, run, dirty);
-		else if (place_is_leaf(&place))
-			reaches_out = FORMAT_BREAKS && (start < gfn || run < span_of(place.level));
-		if (place.level && place_is_leaf(&place) && !reaches_out)
-			gone += zap_large(walker, &place, gfn, at, run, dirty);
+		else if (large && !reaches_out)
+			step = zap_large(walker, &place, gfn, at, run, dirty);
 		gmm_stage2_leave(walker);
 		if (reaches_out)
-			gone += zap_reaching_out(walker, place.level, gfn, at, run, dirty);
+			step = zap_reaching_out(walker, place.level, gfn, at, run, dirty);
+		gone += step;
+		/* It was large, and is something else by now. */
+		if (large && !step)
+			continue;
 		at += run;
 		detach_before(walker, gfn, gfn + at);
 	}

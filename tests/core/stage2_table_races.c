@@ -394,12 +394,55 @@ static void who_walks_never_reads_a_freed_table(void)
 	gmm_free(machine, sizeof(*machine));
 }
 
+static void split_one(void *arg)
+{
+	struct machine *machine = arg;
+	struct gmm_stage2_walker *walker;
+	int error;
+
+	gmm_must(!gmm_stage2_walker_create(machine->world.table, &walker));
+	gmm_equal(gmm_stage2_walker_top_up(walker, 0), 0);
+	error = gmm_stage2_table_split(walker, machine->span + 1, 1, 0, NULL);
+	gmm_ok(!error || error == -GMM_EAGAIN, "split says %d", error);
+	gmm_stage2_walker_destroy(walker);
+}
+
+/* A change of some frames keeps nobody out of the rest of a leaf: one is split or taken away. */
+static void a_leaf_that_is_split_and_unmapped_is_one_or_the_other(void)
+{
+	uint32_t kind = (uint32_t)gmm_test_seed() % KINDS;
+	struct machine *machine = gmm_zalloc(sizeof(*machine));
+	struct gmm_stage2_statistics statistics;
+	struct gmm_test_thread thread;
+	struct gmm_stage2_leaf leaf;
+	uint64_t gone;
+
+	gmm_must(machine);
+	gmm_must(machine_init(machine, kinds[kind].format, kinds[kind].flags));
+	table_world_map(&machine->world, machine->span, machine->span, 4 * machine->span, ALL, 1);
+	gmm_test_thread_start(&thread, split_one, machine);
+	gone = (uint64_t)gmm_stage2_table_unmap(machine->world.walker, machine->span + 5, 1, NULL);
+	gmm_test_thread_join(&thread);
+	gmm_ok(gone == 1 || gone == machine->span);
+	gmm_equal(gmm_stage2_table_look_up(machine->world.walker, machine->span + 5, &leaf),
+		  -GMM_ENOENT);
+	gmm_equal(gmm_stage2_table_look_up(machine->world.walker, machine->span + 1, &leaf),
+		  gone == 1 ? 0 : -GMM_ENOENT);
+	gmm_stage2_table_read_statistics(machine->world.table, &statistics);
+	gmm_equal(statistics.leaves[0], gone == 1 ? machine->span - 1 : 0);
+	gmm_equal(statistics.leaves[1], 0);
+	machine_fini(machine);
+	gmm_free(machine, sizeof(*machine));
+}
+
 const struct gmm_test_case gmm_test_cases[] = {
 	{ "no_write_is_lost_while_leaves_change", no_write_is_lost_while_leaves_change },
 	{ "nothing_is_mapped_that_a_change_has_overtaken",
 	  nothing_is_mapped_that_a_change_has_overtaken },
 	{ "a_watch_sees_its_own_frames_only", a_watch_sees_its_own_frames_only },
 	{ "who_maps_at_once_makes_one_table", who_maps_at_once_makes_one_table },
+	{ "a_leaf_that_is_split_and_unmapped_is_one_or_the_other",
+	  a_leaf_that_is_split_and_unmapped_is_one_or_the_other },
 	{ "who_walks_never_reads_a_freed_table", who_walks_never_reads_a_freed_table },
 	{ NULL, NULL },
 };
