@@ -200,6 +200,8 @@ static void tables_are_freed_after_the_one_flush(void)
 		gmm_equal(gmm_stage2_table_unmap(world.walker, 3 * span, 2, dirty), 1);
 		gmm_equal(dirty[0], 2);
 		dirty[0] = 0;
+		gmm_equal(gmm_stage2_table_write_protect(world.walker, span - 2, 1, NULL, NULL, 0),
+			  1);
 		gmm_equal(gmm_stage2_table_unmap(world.walker, span - 2, 1, NULL), 1);
 		gmm_equal(gmm_stage2_table_unmap(world.walker, 5 * span, 1, NULL), -GMM_EBUSY);
 		gmm_equal(world.flushes, 1);
