@@ -387,6 +387,7 @@ static void who_walks_never_reads_a_freed_table(void)
 		gmm_equal(gmm_stage2_table_unmap(machine->world.walker, 0, 2 * machine->span, NULL),
 			  4);
 	}
+	gmm_store_release(&machine->stop, 1u);
 	gmm_test_thread_join(&threads[0]);
 	gmm_test_thread_join(&threads[1]);
 	machine_fini(machine);

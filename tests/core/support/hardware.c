@@ -203,12 +203,24 @@ static int walk_riscv(struct step *step, struct hardware_result *result)
 	return HARDWARE_RESERVED;
 }
 
+/* MemAttr; -1: one that tests have no name for. */
+static int arm64_memory(uint64_t attributes)
+{
+	switch (attributes) {
+	case 1:
+		return GMM_LEAF_DEVICE;
+	case 5:
+		return GMM_LEAF_UNCACHED;
+	case 15:
+		return GMM_LEAF_CACHED;
+	default:
+		return -1;
+	}
+}
+
 static int arm64_leaf(struct step *step, struct hardware_result *result, uint32_t level,
 		      uint32_t shift)
 {
-	static const int8_t memory[16] = {
-		[0 ... 15] = -1, [1] = GMM_LEAF_DEVICE, [5] = GMM_LEAF_UNCACHED, [15] = GMM_LEAF_CACHED
-	};
 	uint64_t control = step->hardware->root.control, set = 0;
 
 	if (!bits_of(step->entry, 10, 10)) {
@@ -230,7 +242,7 @@ static int arm64_leaf(struct step *step, struct hardware_result *result, uint32_
 	if (bits_of(step->entry, 9, 8) != 3)
 		return HARDWARE_RESERVED;
 	step->writable = bits_of(step->entry, 7, 7);
-	return finish(step, result, level, shift, memory[bits_of(step->entry, 5, 2)]);
+	return finish(step, result, level, shift, arm64_memory(bits_of(step->entry, 5, 2)));
 }
 
 /* Arm ARM (DDI 0487) D8.2 translation process, D8.3 descriptors, D8.4 permissions, D8.5 AF, DBM. */
