@@ -160,18 +160,29 @@ void gmm_stage2_table_read_root(const struct gmm_stage2_table *table, struct gmm
 	table->code->read_root(table, root);
 }
 
-void gmm_stage2_table_read_statistics(const struct gmm_stage2_table *table,
-				      struct gmm_stage2_statistics *statistics)
+void gmm_stage2_add_statistics(struct gmm_stage2_statistics *to,
+			       const struct gmm_stage2_statistics *from)
 {
-	const struct gmm_stage2_statistics *from = &table->statistics;
 	uint32_t level;
 
 	for (level = 0; level < GMM_STAGE2_TABLE_LEVELS; level++) {
-		statistics->tables[level] = gmm_load_relaxed(&from->tables[level]);
-		statistics->leaves[level] = gmm_load_relaxed(&from->leaves[level]);
+		to->tables[level] += gmm_load_relaxed(&from->tables[level]);
+		to->leaves[level] += gmm_load_relaxed(&from->leaves[level]);
 	}
-	statistics->flushes = gmm_load_relaxed(&from->flushes);
-	statistics->flushed_frames = gmm_load_relaxed(&from->flushed_frames);
+	to->flushes += gmm_load_relaxed(&from->flushes);
+	to->flushed_frames += gmm_load_relaxed(&from->flushed_frames);
+}
+
+void gmm_stage2_table_read_statistics(struct gmm_stage2_table *table,
+				      struct gmm_stage2_statistics *statistics)
+{
+	const struct gmm_stage2_walker *walker;
+
+	gmm_lock_table(&table->lock);
+	*statistics = table->statistics;
+	for (walker = table->walkers; walker; walker = walker->next)
+		gmm_stage2_add_statistics(statistics, &walker->counted);
+	gmm_unlock_table(&table->lock);
 }
 
 /* Checks a mapping, and makes one that the walker can take as it is. */

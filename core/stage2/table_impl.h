@@ -66,7 +66,7 @@ struct gmm_stage2_table {
 	struct gmm_stage2_walker *walkers; /* under lock */
 	uint32_t taken;			   /* changes and remakes that are open; atomic */
 
-	/* atomic */
+	/* under lock: what walkers have counted that are gone, and the root */
 	struct gmm_stage2_statistics statistics;
 };
 
@@ -82,6 +82,9 @@ struct gmm_stage2_walker {
 	bool meets;	    /* somebody else's change overlaps with this one's */
 	uint32_t overtaken; /* the watch; atomic */
 
+	/* written by the walker's thread alone, or it would wait for others' caches; atomic */
+	struct gmm_stage2_statistics counted;
+
 	/* of the walker's thread */
 	uint32_t stocked;
 	uint32_t flush_flags;
@@ -91,6 +94,12 @@ struct gmm_stage2_walker {
 	struct gmm_stage2_detached *blocks;
 	void *stock[GMM_STAGE2_STOCK_MAX];
 };
+
+/* Adds to a number of walker->counted; differences of two of them may be negative. */
+GMM_INLINE void gmm_stage2_count(uint64_t *counter, uint64_t more)
+{
+	gmm_store_relaxed(counter, gmm_load_relaxed(counter) + more);
+}
 
 /* Who wants to enter a range, and what it does when others have taken it. */
 enum gmm_stage2_entry_kind {
@@ -154,6 +163,9 @@ void gmm_stage2_note_flush(struct gmm_stage2_walker *walker, uint64_t first, uin
 void gmm_stage2_detach(struct gmm_stage2_walker *walker, void *entries);
 /* Flushes what is noted, unless the walker has a change open. */
 void gmm_stage2_flush_now(struct gmm_stage2_walker *walker);
+
+void gmm_stage2_add_statistics(struct gmm_stage2_statistics *to,
+			       const struct gmm_stage2_statistics *from);
 
 /* A const table of a format. */
 struct gmm_stage2_code {

@@ -26,7 +26,7 @@ static int link_empty(struct gmm_stage2_walker *walker, struct place *place)
 	if (!entries)
 		return -GMM_ENOMEM;
 	if (gmm_compare_exchange(place->entry, &place->seen, link_to(table, entries)))
-		count_tables(table, place->level - 1, 1);
+		count_tables(walker, place->level - 1, 1);
 	else
 		table_put(walker, entries);
 	return 0;
@@ -51,8 +51,8 @@ static int link_filled(struct gmm_stage2_walker *walker, const struct gmm_stage2
 		table_put(walker, entries);
 		return 0;
 	}
-	count_tables(table, 0, 1);
-	count_leaves(table, 0, run);
+	count_tables(walker, 0, 1);
+	count_leaves(walker, 0, run);
 	*at += run;
 	return 0;
 }
@@ -116,7 +116,7 @@ static int map_small(struct gmm_stage2_walker *walker, const struct gmm_stage2_m
 		if (error)
 			break;
 	}
-	count_leaves(table, 0, made);
+	count_leaves(walker, 0, made);
 	*at += i;
 	return error > 0 ? 0 : error;
 }
@@ -155,7 +155,7 @@ static int map_step(struct gmm_stage2_walker *walker, const struct gmm_stage2_ma
 		if (gmm_compare_exchange(place.entry, &place.seen,
 					 entry_make(table, mapping->pfn + *at, place.level,
 						    mapping->leaf, mapping->memory))) {
-			count_leaves(table, place.level, 1);
+			count_leaves(walker, place.level, 1);
 			*at += span_of(place.level);
 		}
 		return 0;
@@ -239,7 +239,7 @@ static int map_leaf_step(struct gmm_stage2_walker *walker, const struct gmm_stag
 	start = entry_make(table, pfn, place.level, mapping->leaf, mapping->memory);
 	if (!gmm_compare_exchange(place.entry, &place.seen, start))
 		return 1;
-	count_leaves(table, place.level, 1);
+	count_leaves(walker, place.level, 1);
 	place.seen = start;
 	describe(leaf, frame, &place);
 	leaf->flags = GMM_STAGE2_CHANGED;

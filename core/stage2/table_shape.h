@@ -15,11 +15,11 @@ static void fill_parts(const struct gmm_stage2_table *table, uint64_t *entries, 
 		entries[i] = value + i * step;
 }
 
-static void count_split(struct gmm_stage2_table *table, uint32_t level)
+static void count_split(struct gmm_stage2_walker *walker, uint32_t level)
 {
-	count_leaves(table, level, (uint64_t)-1);
-	count_leaves(table, level - 1, FORMAT_ENTRIES);
-	count_tables(table, level - 1, 1);
+	count_leaves(walker, level, (uint64_t)-1);
+	count_leaves(walker, level - 1, FORMAT_ENTRIES);
+	count_tables(walker, level - 1, 1);
 }
 
 /* In place; what a walker sets in the leaf meanwhile makes the exchange fail. In a section. */
@@ -38,39 +38,74 @@ static int split_leaf(struct gmm_stage2_walker *walker, struct place *place, uin
 		}
 		fill_parts(table, entries, place->seen, place->level);
 	} while (!gmm_compare_exchange(place->entry, &place->seen, link_to(table, entries)));
-	count_split(table, place->level);
+	count_split(walker, place->level);
 	gmm_stage2_note_flush(walker, start, start + span_of(place->level) - 1,
 			      GMM_STAGE2_FLUSH_TABLES);
 	return 0;
 }
 
-/* By break-before-make: the leaf is taken out, forgotten by all processors, and then replaced. */
-static int split_broken(struct gmm_stage2_walker *walker, uint32_t level, uint64_t frame)
+#define SPLIT_BATCH 16u
+
+/* Leaves that are taken out, and the tables that come in their places. */
+struct broken {
+	uint64_t *entry;
+	uint64_t *entries;
+	uint64_t old;
+};
+
+/* Keeps others out of leaves side by side, or of the first one if it must be. How many. */
+static int break_begin(struct gmm_stage2_walker *walker, uint64_t start, uint64_t span,
+		       uint64_t *leaves)
+{
+	int error = gmm_stage2_remake_begin(walker, start, start + *leaves * span - 1, true);
+
+	if (!error || *leaves == 1)
+		return error;
+	*leaves = 1;
+	return gmm_stage2_remake_begin(walker, start, start + span - 1, true);
+}
+
+/*
+ * By break-before-make: as many leaves side by side as one table has and the stock serves are taken
+ * out, forgotten by all processors at once, and then replaced.
+ */
+static int split_broken(struct gmm_stage2_walker *walker, uint32_t level, uint64_t frame,
+			uint64_t count)
 {
 	struct gmm_stage2_table *table = walker->table;
-	uint64_t start = first_of(frame, level), old;
-	uint64_t *entries = gmm_stage2_stock_take(walker);
+	uint64_t start = first_of(frame, level), span = span_of(level);
+	uint64_t leaves = (rest_of(frame, level + 1, count) + (frame - start) + span - 1) / span, i;
+	struct broken broken[SPLIT_BATCH];
+	uint32_t found = 0;
 	struct place place;
 	int error;
 
-	if (!entries)
+	if (!walker->stocked)
 		return -GMM_ENOMEM;
-	error = gmm_stage2_remake_begin(walker, start, start + span_of(level) - 1, true);
-	if (error) {
-		gmm_stage2_stock_put(walker, entries);
+	if (leaves > SPLIT_BATCH)
+		leaves = SPLIT_BATCH;
+	if (leaves > walker->stocked)
+		leaves = walker->stocked;
+	error = break_begin(walker, start, span, &leaves);
+	if (error)
 		return error;
+	for (i = 0; i < leaves; i++) {
+		uint64_t first = start + i * span;
+
+		place_find(table, first, level, &place);
+		if (place.level != level || !place_is_leaf(&place))
+			continue;
+		broken[found].entry = place.entry;
+		broken[found].entries = gmm_stage2_stock_take(walker);
+		broken[found++].old = gmm_exchange(place.entry, FORMAT_ABSENT(table, level));
+		gmm_stage2_note_flush(walker, first, first + span - 1, GMM_STAGE2_FLUSH_TABLES);
 	}
-	place_find(table, frame, level, &place);
-	if (place.level != level || !place_is_leaf(&place)) {
-		gmm_stage2_stock_put(walker, entries);
-	} else {
-		old = gmm_exchange(place.entry, FORMAT_ABSENT(table, level));
-		gmm_stage2_note_flush(walker, start, start + span_of(level) - 1,
-				      GMM_STAGE2_FLUSH_TABLES);
+	if (found)
 		gmm_stage2_flush_pending(walker);
-		fill_parts(table, entries, old, level);
-		gmm_store_release(place.entry, link_to(table, entries));
-		count_split(table, level);
+	for (i = 0; i < found; i++) {
+		fill_parts(table, broken[i].entries, broken[i].old, level);
+		gmm_store_release(broken[i].entry, link_to(table, broken[i].entries));
+		count_split(walker, level);
 	}
 	gmm_stage2_remake_end(walker);
 	return 0;
@@ -96,7 +131,7 @@ static int split(struct gmm_stage2_walker *walker, uint64_t gfn, uint64_t count,
 			error = split_leaf(walker, &place, frame);
 		gmm_stage2_leave(walker);
 		if (large && FORMAT_BREAKS)
-			error = split_broken(walker, place.level, frame);
+			error = split_broken(walker, place.level, frame, count - *done);
 		if (!large)
 			*done += rest_of(frame, place.level > level ? place.level : level + 1,
 					 count - *done);
@@ -153,9 +188,9 @@ static bool collapse_table(struct gmm_stage2_walker *walker, struct place *place
 		return false;
 	}
 	gmm_store_release(place->entry, leaf);
-	count_leaves(table, level, 1);
-	count_leaves(table, level - 1, -(uint64_t)FORMAT_ENTRIES);
-	count_tables(table, level - 1, (uint64_t)-1);
+	count_leaves(walker, level, 1);
+	count_leaves(walker, level - 1, -(uint64_t)FORMAT_ENTRIES);
+	count_tables(walker, level - 1, (uint64_t)-1);
 	gmm_stage2_detach(walker, entries);
 	return true;
 }

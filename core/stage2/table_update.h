@@ -117,6 +117,19 @@ enum update {
 #define UPDATE_FOUND 1u
 #define UPDATE_CHANGED 2u
 
+/* Whether a leaf of this value is told or changed: the test that most entries of a long range fail. */
+GMM_INLINE bool update_concerns(uint64_t entry, const enum update update)
+{
+	switch (update) {
+	case UPDATE_PROTECT:
+		return entry_is_dirty(entry) || entry_is_writable(entry);
+	case UPDATE_CLEAN:
+		return entry_is_dirty(entry);
+	default:
+		return entry_is_young(entry);
+	}
+}
+
 /* What is looked for was there, and the entry was changed. */
 GMM_INLINE uint32_t update_entry(uint64_t *entry, uint32_t level, const enum update update)
 {
@@ -124,8 +137,9 @@ GMM_INLINE uint32_t update_entry(uint64_t *entry, uint32_t level, const enum upd
 	uint32_t answer;
 
 	do {
-		if (!entry_is_leaf(seen, level))
+		if (!update_concerns(seen, update) || !entry_is_leaf(seen, level))
 			return 0;
+		answer = UPDATE_FOUND | UPDATE_CHANGED;
 		switch (update) {
 		case UPDATE_PROTECT:
 			answer = entry_is_dirty(seen) ? UPDATE_FOUND : 0;
@@ -135,19 +149,13 @@ GMM_INLINE uint32_t update_entry(uint64_t *entry, uint32_t level, const enum upd
 			next = entry_make_protected(seen);
 			break;
 		case UPDATE_CLEAN:
-			if (!entry_is_dirty(seen))
-				return 0;
-			answer = UPDATE_FOUND | UPDATE_CHANGED;
 			next = entry_make_clean(seen);
 			break;
 		case UPDATE_AGE:
-			if (!entry_is_young(seen))
-				return 0;
-			answer = UPDATE_FOUND | UPDATE_CHANGED;
 			next = entry_make_old(seen);
 			break;
 		default:
-			return entry_is_young(seen) ? UPDATE_FOUND : 0;
+			return UPDATE_FOUND;
 		}
 	} while (!gmm_compare_exchange(entry, &seen, next));
 	return answer;
@@ -186,10 +194,13 @@ GMM_INLINE uint64_t update_small(const struct update_call *call, uint64_t *entri
 
 		bits = bits_in_word(at, end - at);
 		selected = mask_bits(call->mask, at, bits);
-		for (j = 0; selected; j++, selected >>= 1) {
+		if (!selected)
+			continue;
+		for (j = gmm_bits_lowest(selected); j < bits; j++) {
 			uint32_t answer;
 
-			if (!(selected & 1))
+			if (!update_concerns(gmm_load_relaxed(entries + j), update) ||
+			    !(selected >> j & 1))
 				continue;
 			answer = update_entry(entries + j, 0, update);
 			found |= (uint64_t)(answer & UPDATE_FOUND) << j;

@@ -96,15 +96,14 @@ static inline uint64_t last_of_run(uint64_t frame, uint64_t count)
 	return frame + rest_of(frame, 1, count) - 1;
 }
 
-static inline void count_leaves(struct gmm_stage2_table *table, uint32_t level, uint64_t more)
+static inline void count_leaves(struct gmm_stage2_walker *walker, uint32_t level, uint64_t more)
 {
-	if (more)
-		gmm_fetch_add(&table->statistics.leaves[level], more);
+	gmm_stage2_count(&walker->counted.leaves[level], more);
 }
 
-static inline void count_tables(struct gmm_stage2_table *table, uint32_t level, uint64_t more)
+static inline void count_tables(struct gmm_stage2_walker *walker, uint32_t level, uint64_t more)
 {
-	gmm_fetch_add(&table->statistics.tables[level], more);
+	gmm_stage2_count(&walker->counted.tables[level], more);
 }
 
 static void describe(struct gmm_stage2_leaf *leaf, uint64_t frame, const struct place *place)

@@ -246,8 +246,8 @@ void gmm_stage2_flush_pending(struct gmm_stage2_walker *walker)
 		pending->open = false;
 		walker->flush_flags = 0;
 		table->config.ops->flush(table->config.owner, &flush);
-		gmm_fetch_add(&table->statistics.flushes, (uint64_t)1);
-		gmm_fetch_add(&table->statistics.flushed_frames, flush.count);
+		gmm_stage2_count(&walker->counted.flushes, 1);
+		gmm_stage2_count(&walker->counted.flushed_frames, flush.count);
 	}
 	if (!walker->detached_count)
 		return;
@@ -304,6 +304,7 @@ void gmm_stage2_walker_destroy(struct gmm_stage2_walker *walker)
 	for (link = &table->walkers; *link != walker; link = &(*link)->next)
 		;
 	*link = walker->next;
+	gmm_stage2_add_statistics(&table->statistics, &walker->counted);
 	gmm_unlock_table(&table->lock);
 	gmm_reader_unregister(walker->reader);
 	gmm_free(walker, sizeof(*walker));

@@ -35,7 +35,7 @@ static uint64_t zap_small(struct gmm_stage2_walker *walker, uint64_t *entries, u
 	}
 	if (gone)
 		gmm_stage2_note_flush(walker, first, last, 0);
-	count_leaves(walker->table, 0, -gone);
+	count_leaves(walker, 0, -gone);
 	return gone;
 }
 
@@ -56,7 +56,7 @@ static uint64_t zap_large(struct gmm_stage2_walker *walker, struct place *place,
 	if (entry_is_dirty(place->seen))
 		tell_dirty(dirty, at, run);
 	gmm_stage2_note_flush(walker, start, start + span - 1, 0);
-	count_leaves(walker->table, place->level, (uint64_t)-1);
+	count_leaves(walker, place->level, (uint64_t)-1);
 	return span;
 }
 
@@ -108,7 +108,7 @@ static void detach_before(struct gmm_stage2_walker *walker, uint64_t gfn, uint64
 		gmm_stage2_leave(walker);
 		if (!entries)
 			continue;
-		count_tables(table, level - 1, (uint64_t)-1);
+		count_tables(walker, level - 1, (uint64_t)-1);
 		gmm_stage2_note_flush(walker, end - span, end - 1, GMM_STAGE2_FLUSH_TABLES);
 		gmm_stage2_detach(walker, entries);
 	}

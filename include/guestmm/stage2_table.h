@@ -191,7 +191,7 @@ struct gmm_stage2_statistics {
 	uint64_t flushed_frames;		  /* sum of their counts */
 };
 /* Exact while nobody changes the table. */
-GMM_API void gmm_stage2_table_read_statistics(const struct gmm_stage2_table *table,
+GMM_API void gmm_stage2_table_read_statistics(struct gmm_stage2_table *table,
 					      struct gmm_stage2_statistics *statistics);
 
 /*
