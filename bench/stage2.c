@@ -4,9 +4,9 @@
  * entries in the same number of tables. Building is done on fresh tables each time, taken from a
  * pool on both sides, so that the kernel's page faults are in neither. An operation is one run.
  */
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include <guestmm/stage2_table.h>
 
@@ -23,6 +23,7 @@
 #define BIT_ACCESSED (1ull << 5)
 #define BIT_DIRTY (1ull << 6)
 #define THREADS 2u
+#define HALF ((uint64_t)PAGES / THREADS)
 
 struct stage2_bench {
 	uint64_t *pool; /* page-aligned tables */
@@ -35,8 +36,11 @@ struct stage2_bench {
 	uint64_t words[PAGES / 64];
 	uint32_t order[PAGES]; /* of random maps */
 	uint32_t percent;      /* of entries that have the bit */
-	uint32_t threads;
-	uint32_t next; /* which thread is which; atomic */
+	struct bench *bench;
+	/* of the second thread; atomic, and changed by one thread each */
+	uint32_t asked;
+	uint32_t answered;
+	void (*job)(struct stage2_bench *stage2, uint32_t half);
 };
 
 static void *table_alloc(void *owner, uint64_t bytes)
@@ -87,17 +91,27 @@ static void clear_bare(void *context)
 }
 
 /* Tables that exist, and are empty: one page of each stays mapped. */
+static void empty_part(struct gmm_stage2_walker *walker, uint64_t first, uint64_t count)
+{
+	struct gmm_stage2_mapping part = {
+		.gfn = first, .count = count, .pfn = first, .leaf = LEAF
+	};
+	uint64_t gfn;
+
+	bench_must(gmm_stage2_table_map(walker, &part, NULL), "mapping");
+	bench_must(gmm_stage2_change_begin(walker, first, count), "a change");
+	for (gfn = first; gfn < first + count; gfn += ENTRIES)
+		if (gmm_stage2_table_unmap(walker, gfn, ENTRIES - 1, NULL) < 0)
+			bench_broken("unmapping");
+	gmm_stage2_change_end(walker);
+}
+
 static void empty_tables(void *context)
 {
 	struct stage2_bench *stage2 = context;
-	uint32_t i;
 
-	if (gmm_stage2_table_populate(stage2->walker, &all, NULL))
-		bench_broken("mapping");
-	for (i = 0; i < TABLES; i++)
-		if (gmm_stage2_table_unmap(stage2->walker, (uint64_t)i * ENTRIES, ENTRIES - 1,
-					   NULL) < 0)
-			bench_broken("unmapping");
+	bench_must(gmm_stage2_table_populate(stage2->walker, &all, NULL), "mapping");
+	empty_part(stage2->walker, 0, PAGES);
 }
 
 static uint64_t build(void *context, uint64_t count)
@@ -155,7 +169,6 @@ static uint64_t map_random(void *context, uint64_t count)
 	return i;
 }
 
-/* A walk of four levels by hand, and the exchange. */
 static uint64_t bare_random(void *context, uint64_t count)
 {
 	struct stage2_bench *stage2 = context;
@@ -290,60 +303,107 @@ static void measure_bits(struct bench *bench, struct stage2_bench *stage2)
 	}
 }
 
-/* Half of the pages each, in order, in tables that are there. */
-static uint64_t fault_half(void *context, uint64_t count)
+/* Half of the pages, in order, in tables that are there. */
+static void fault_half(struct stage2_bench *stage2, uint32_t half)
+{
+	uint64_t first = half * HALF, i;
+
+	for (i = first; i < first + HALF; i++)
+		if (i % ENTRIES != ENTRIES - 1)
+			map_one(stage2->walkers[half], i);
+}
+
+/* Each half is prepared by who faults it, and so in the caches of its CPU. */
+static void empty_half(struct stage2_bench *stage2, uint32_t half)
+{
+	empty_part(stage2->walkers[half], half * HALF, HALF);
+}
+
+static uint64_t fault_first(void *context, uint64_t count)
+{
+	fault_half(context, 0);
+	return HALF;
+}
+
+static void empty_first(void *context)
+{
+	empty_half(context, 0);
+}
+
+/* The second thread does what the first asks for. */
+static void *second_thread(void *context)
 {
 	struct stage2_bench *stage2 = context;
-	uint32_t me = gmm_fetch_add(&stage2->next, 1u) % stage2->threads;
-	uint64_t pages = PAGES / THREADS, first = me * pages, i;
+	uint32_t turn = 0;
 
-	for (i = first; i < first + pages; i++)
-		if (i % ENTRIES != ENTRIES - 1)
-			map_one(stage2->walkers[me], i);
-	return pages;
+	bench_pin(stage2->bench, 1);
+	for (;;) {
+		while (gmm_load_acquire(&stage2->asked) == turn)
+			gmm_cpu_relax(0);
+		turn++;
+		if (!stage2->job)
+			return NULL;
+		stage2->job(stage2, 1);
+		gmm_store_release(&stage2->answered, turn);
+	}
+}
+
+static void ask(struct stage2_bench *stage2, void (*job)(struct stage2_bench *, uint32_t))
+{
+	stage2->job = job;
+	gmm_store_release(&stage2->asked, stage2->asked + 1);
+}
+
+static void do_both(struct stage2_bench *stage2, void (*job)(struct stage2_bench *, uint32_t))
+{
+	ask(stage2, job);
+	job(stage2, 0);
+	while (gmm_load_acquire(&stage2->answered) != stage2->asked)
+		gmm_cpu_relax(0);
+}
+
+static uint64_t fault_both(void *context, uint64_t count)
+{
+	do_both(context, fault_half);
+	return 2 * HALF;
+}
+
+static void empty_both(void *context)
+{
+	do_both(context, empty_half);
 }
 
 static void measure_threads(struct bench *bench, struct stage2_bench *stage2)
 {
-	struct bench_pair pair = {
-		.name = "stage 2: one thread faults 512 MiB",
-		.unit = BENCH_MICROSECONDS,
-		.ours = { .run = fault_half, .prepare = empty_tables, .context = stage2 },
-		.count = 1,
-		.pairs = 25,
-	};
+	const char *name = "stage 2: two threads fault 512 MiB each";
+	pthread_t thread;
+	uint32_t i;
 
-	stage2->threads = 1;
-	bench_measure(bench, &pair);
 	if (bench_cpus(bench) < THREADS) {
-		bench_left_out(bench, "stage 2: two threads fault 512 MiB each", "one CPU only");
+		bench_left_out(bench, name, "one CPU only");
 		return;
 	}
-	stage2->threads = THREADS;
-	pair.name = "stage 2: two threads fault 512 MiB each";
-	pair.threads = THREADS;
-	bench_measure(bench, &pair);
+	empty_tables(stage2);
+	for (i = 0; i < THREADS; i++) {
+		bench_must(gmm_stage2_walker_create(stage2->table, &stage2->walkers[i]),
+			   "a walker");
+		bench_must(gmm_stage2_walker_top_up(stage2->walkers[i], 0), "a walker's stock");
+	}
+	bench_must(pthread_create(&thread, NULL, second_thread, stage2), "a thread");
+	/* At least 1.8 times as much in the same time. */
+	measure(bench, stage2, name, fault_both, empty_both, "one thread faults 512 MiB",
+		fault_first, empty_first, 2 / 1.8);
+	ask(stage2, NULL);
+	pthread_join(thread, NULL);
+	for (i = 0; i < THREADS; i++)
+		gmm_stage2_walker_destroy(stage2->walkers[i]);
 }
 
-void bench_stage2(struct bench *bench)
+static void make_order(struct stage2_bench *stage2)
 {
-	struct stage2_bench *stage2 = calloc(1, sizeof(*stage2));
-	struct gmm_stage2_table_config config = { .format = GMM_STAGE2_NPT, .ops = &ops };
-	struct gmm_stage2_statistics statistics;
 	uint64_t state = 0x9e3779b97f4a7c15u;
 	uint32_t i;
 
-	if (!stage2)
-		bench_broken("memory");
-	config.owner = stage2;
-	stage2->pool = aligned_alloc(4096, (size_t)POOL * 4096);
-	stage2->bare = aligned_alloc(4096, PAGES * sizeof(uint64_t));
-	if (!stage2->pool || !stage2->bare)
-		bench_broken("memory");
-	memset(stage2->pool, 0, (size_t)POOL * 4096);
-	clear_bare(stage2);
-	for (i = 0; i < POOL; i++)
-		stage2->free[stage2->frees++] = POOL - 1 - i;
 	for (i = 0; i < PAGES; i++)
 		stage2->order[i] = i;
 	for (i = PAGES - 1; i; i--) {
@@ -353,31 +413,49 @@ void bench_stage2(struct bench *bench)
 		stage2->order[i] = stage2->order[j];
 		stage2->order[j] = kept;
 	}
+}
+
+static void stage2_init(struct stage2_bench *stage2, struct bench *bench)
+{
+	struct gmm_stage2_table_config config = { .format = GMM_STAGE2_NPT,
+						  .ops = &ops,
+						  .owner = stage2 };
+	uint32_t i;
+
+	stage2->bench = bench;
+	stage2->pool = aligned_alloc(4096, (size_t)POOL * 4096);
+	stage2->bare = aligned_alloc(4096, PAGES * sizeof(uint64_t));
+	if (!stage2->pool || !stage2->bare)
+		bench_broken("memory");
+	memset(stage2->pool, 0, (size_t)POOL * 4096);
+	clear_bare(stage2);
+	for (i = 0; i < POOL; i++)
+		stage2->free[stage2->frees++] = POOL - 1 - i;
+	make_order(stage2);
 	bench_must(gmm_stage2_table_create(&config, &stage2->table), "a table");
 	bench_must(gmm_stage2_walker_create(stage2->table, &stage2->walker), "a walker");
-	for (i = 0; i < THREADS; i++) {
-		bench_must(gmm_stage2_walker_create(stage2->table, &stage2->walkers[i]),
-			   "a walker");
-		bench_must(gmm_stage2_walker_top_up(stage2->walkers[i], 0), "a walker's stock");
-	}
+}
 
-	measure(bench, stage2, "stage 2: 1 GiB of 4K pages in order; new tables", build, unmap_all,
+void bench_stage2(struct bench *bench)
+{
+	struct stage2_bench *stage2 = calloc(1, sizeof(*stage2));
+
+	if (!stage2)
+		bench_broken("memory");
+	stage2_init(stage2, bench);
+	measure(bench, stage2, "stage 2: 1 GiB in order; unlinked tables", build, unmap_all,
 		"plain stores", bare_stores, clear_bare, 1.3);
-	gmm_stage2_table_read_statistics(stage2->table, &statistics);
-	bench_counted(bench, "stage 2: tables for 1 GiB",
-		      (double)(statistics.tables[0] + statistics.tables[1] + statistics.tables[2] +
-			       statistics.tables[3]),
-		      "the least there can be", TABLES + 3, BENCH_GOAL_EQUALS, TABLES + 3);
-	measure(bench, stage2, "stage 2: 1 GiB of 4K pages in order; tables that are there", build,
-		empty_tables, "compare-and-exchange", bare_exchanges, clear_bare, 1.3);
+	/* With what the walker keeps in stock. */
+	bench_counted(bench, "stage 2: memory of tables for 1 GiB (pages)",
+		      (double)(POOL - stage2->frees), "the least there can be", TABLES + 3,
+		      BENCH_GOAL_TIMES, 1.01);
+	measure(bench, stage2, "stage 2: 1 GiB in order; live tables", build, empty_tables,
+		"compare-and-exchange", bare_exchanges, clear_bare, 1.3);
 	measure(bench, stage2, "stage 2: 1 GiB by random faults", map_random, empty_tables,
 		"compare-and-exchange without a walk", bare_random, clear_bare, 0);
 	measure_bits(bench, stage2);
 	measure_threads(bench, stage2);
-
 	unmap_all(stage2);
-	for (i = 0; i < THREADS; i++)
-		gmm_stage2_walker_destroy(stage2->walkers[i]);
 	gmm_stage2_walker_destroy(stage2->walker);
 	bench_must(gmm_stage2_table_destroy(stage2->table), "a table's end");
 	free(stage2->pool);
