@@ -78,9 +78,17 @@ struct gmm_stage2_walker {
 	/* under the table's lock; the walker itself reads them without */
 	struct gmm_stage2_range change;
 	struct gmm_stage2_range remake;
-	struct gmm_stage2_range watch;
-	bool meets;	    /* somebody else's change overlaps with this one's */
-	uint32_t overtaken; /* the watch; atomic */
+	bool meets; /* somebody else's change overlaps with this one's */
+
+	/*
+	 * Written by the walker in a section in which nothing was taken, or under the lock; read by
+	 * a change that has waited for sections, under the lock.
+	 */
+	uint64_t watch_first;
+	uint64_t watch_last;
+	/* atomic */
+	uint32_t watches;
+	uint32_t overtaken; /* the watch */
 
 	/* written by the walker's thread alone, or it would wait for others' caches; atomic */
 	struct gmm_stage2_statistics counted;

@@ -167,7 +167,8 @@ static int map_step(struct gmm_stage2_walker *walker, const struct gmm_stage2_ma
 
 static inline bool overtaken(const struct gmm_stage2_walker *walker)
 {
-	return walker->watch.open && gmm_load_acquire(&walker->overtaken);
+	return gmm_load_relaxed(&walker->watches) &&
+	       gmm_unlikely(gmm_load_acquire(&walker->overtaken));
 }
 
 /* Frames that an installation at `frame` may concern. */

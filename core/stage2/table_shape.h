@@ -44,13 +44,13 @@ static int split_leaf(struct gmm_stage2_walker *walker, struct place *place, uin
 	return 0;
 }
 
-#define SPLIT_BATCH 16u
+#define BREAK_BATCH 16u
 
-/* Leaves that are taken out, and the tables that come in their places. */
+/* An entry that is taken out: its table, which comes or goes, and the leaf. */
 struct broken {
 	uint64_t *entry;
 	uint64_t *entries;
-	uint64_t old;
+	uint64_t leaf;
 };
 
 /* Keeps others out of leaves side by side, or of the first one if it must be. How many. */
@@ -75,15 +75,15 @@ static int split_broken(struct gmm_stage2_walker *walker, uint32_t level, uint64
 	struct gmm_stage2_table *table = walker->table;
 	uint64_t start = first_of(frame, level), span = span_of(level);
 	uint64_t leaves = (rest_of(frame, level + 1, count) + (frame - start) + span - 1) / span, i;
-	struct broken broken[SPLIT_BATCH];
+	struct broken broken[BREAK_BATCH];
 	uint32_t found = 0;
 	struct place place;
 	int error;
 
 	if (!walker->stocked)
 		return -GMM_ENOMEM;
-	if (leaves > SPLIT_BATCH)
-		leaves = SPLIT_BATCH;
+	if (leaves > BREAK_BATCH)
+		leaves = BREAK_BATCH;
 	if (leaves > walker->stocked)
 		leaves = walker->stocked;
 	error = break_begin(walker, start, span, &leaves);
@@ -97,13 +97,13 @@ static int split_broken(struct gmm_stage2_walker *walker, uint32_t level, uint64
 			continue;
 		broken[found].entry = place.entry;
 		broken[found].entries = gmm_stage2_stock_take(walker);
-		broken[found++].old = gmm_exchange(place.entry, FORMAT_ABSENT(table, level));
+		broken[found++].leaf = gmm_exchange(place.entry, FORMAT_ABSENT(table, level));
 		gmm_stage2_note_flush(walker, first, first + span - 1, GMM_STAGE2_FLUSH_TABLES);
 	}
 	if (found)
 		gmm_stage2_flush_pending(walker);
 	for (i = 0; i < found; i++) {
-		fill_parts(table, broken[i].entries, broken[i].old, level);
+		fill_parts(table, broken[i].entries, broken[i].leaf, level);
 		gmm_store_release(broken[i].entry, link_to(table, broken[i].entries));
 		count_split(walker, level);
 	}
@@ -167,32 +167,58 @@ static bool parts_of_leaf(const struct gmm_stage2_table *table, const uint64_t *
 	return true;
 }
 
-/*
- * In a remake of the frames: the table is unlinked and forgotten, so that no processor sets bits in
- * it any more, and only then read.
- */
-static bool collapse_table(struct gmm_stage2_walker *walker, struct place *place, uint64_t start)
+/* In a remake of the frames: unlinks the table if it is the parts of a leaf. */
+static bool collapse_break(struct gmm_stage2_walker *walker, uint64_t start, uint32_t level,
+			   struct broken *broken)
 {
 	struct gmm_stage2_table *table = walker->table;
-	uint64_t *entries = entries_of(table, place->seen), leaf = 0;
-	uint32_t level = place->level;
+	struct place place;
 
-	if (!parts_of_leaf(table, entries, level, &leaf))
+	place_find(table, start, level, &place);
+	if (place.level != level || !entry_is_table(table, place.seen, level))
 		return false;
-	gmm_exchange(place->entry, FORMAT_ABSENT(table, level));
+	broken->entry = place.entry;
+	broken->entries = entries_of(table, place.seen);
+	if (!parts_of_leaf(table, broken->entries, level, &broken->leaf))
+		return false;
+	gmm_exchange(place.entry, FORMAT_ABSENT(table, level));
 	gmm_stage2_note_flush(walker, start, start + span_of(level) - 1, GMM_STAGE2_FLUSH_TABLES);
-	gmm_stage2_flush_pending(walker);
-	if (!parts_of_leaf(table, entries, level, &leaf)) {
-		gmm_assert(false); /* nobody else could change them */
-		gmm_store_release(place->entry, link_to(table, entries));
-		return false;
-	}
-	gmm_store_release(place->entry, leaf);
+	return true;
+}
+
+/* It is forgotten, so no processor sets bits in its entries any more: only now are they read. */
+static void collapse_make(struct gmm_stage2_walker *walker, uint32_t level, struct broken *broken)
+{
+	struct gmm_stage2_table *table = walker->table;
+	bool same = parts_of_leaf(table, broken->entries, level, &broken->leaf);
+
+	gmm_assert(same); /* nobody else could change them */
+	(void)same;
+	gmm_store_release(broken->entry, broken->leaf);
 	count_leaves(walker, level, 1);
 	count_leaves(walker, level - 1, -(uint64_t)FORMAT_ENTRIES);
 	count_tables(walker, level - 1, (uint64_t)-1);
-	gmm_stage2_detach(walker, entries);
-	return true;
+	gmm_stage2_detach(walker, broken->entries);
+}
+
+/* Up to BREAK_BATCH tables side by side, with one flush. Answers how many leaves it made. */
+static uint32_t collapse_tables(struct gmm_stage2_walker *walker, uint32_t level, uint64_t start,
+				uint64_t tables)
+{
+	struct broken broken[BREAK_BATCH];
+	uint64_t span = span_of(level), i;
+	uint32_t found = 0, turn = 0;
+
+	while (gmm_stage2_remake_begin(walker, start, start + tables * span - 1, false))
+		gmm_cpu_relax(turn++);
+	for (i = 0; i < tables; i++)
+		found += collapse_break(walker, start + i * span, level, &broken[found]);
+	if (found)
+		gmm_stage2_flush_pending(walker);
+	for (i = 0; i < found; i++)
+		collapse_make(walker, level, &broken[i]);
+	gmm_stage2_remake_end(walker);
+	return found;
 }
 
 /* Whether it is worth the while to keep others out. */
@@ -214,26 +240,24 @@ static bool may_collapse(struct gmm_stage2_walker *walker, uint64_t start, uint3
 static int64_t collapse(struct gmm_stage2_walker *walker, uint64_t gfn, uint64_t count,
 			uint32_t level_max)
 {
-	struct gmm_stage2_table *table = walker->table;
-	uint64_t end = gfn + count;
+	uint64_t end = gfn + count, span, start, tables, i;
 	int64_t made = 0;
 	uint32_t level;
 
-	for (level = 1; level <= level_max && (table->leaf_levels >> level & 1); level++) {
-		uint64_t span = span_of(level), start = first_of(gfn + span - 1, level);
-
-		for (; start < end && end - start >= span; start += span) {
-			struct place place;
-			uint32_t turn = 0;
-
-			if (!may_collapse(walker, start, level))
-				continue;
-			while (gmm_stage2_remake_begin(walker, start, start + span - 1, false))
-				gmm_cpu_relax(turn++);
-			place_find(table, start, level, &place);
-			if (place.level == level && entry_is_table(table, place.seen, level))
-				made += collapse_table(walker, &place, start);
-			gmm_stage2_remake_end(walker);
+	for (level = 1; level <= level_max && (walker->table->leaf_levels >> level & 1); level++) {
+		span = span_of(level);
+		start = first_of(gfn + span - 1, level);
+		for (; start < end && end - start >= span; start += tables * span) {
+			tables = (end - start) / span;
+			if (tables > BREAK_BATCH)
+				tables = BREAK_BATCH;
+			for (i = 0; i < tables; i++)
+				if (may_collapse(walker, start + i * span, level))
+					break;
+			/* Nobody is kept out of what is before the first one. */
+			if (i < tables)
+				made += collapse_tables(walker, level, start + i * span,
+							tables - i);
 		}
 	}
 	return made;

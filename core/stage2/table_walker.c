@@ -75,6 +75,20 @@ void gmm_stage2_remake_end(struct gmm_stage2_walker *walker)
 	gmm_unlock_table(&table->lock);
 }
 
+/* From now on watches are begun under the lock; those from before are seen here. */
+static void overtake(struct gmm_stage2_walker *walker, uint64_t first, uint64_t last)
+{
+	struct gmm_stage2_table *table = walker->table;
+	struct gmm_stage2_walker *other;
+
+	gmm_lock_table(&table->lock);
+	for (other = table->walkers; other; other = other->next)
+		if (other != walker && gmm_load_acquire(&other->watches) &&
+		    other->watch_first <= last && other->watch_last >= first)
+			gmm_store_release(&other->overtaken, 1u);
+	gmm_unlock_table(&table->lock);
+}
+
 int gmm_stage2_change_begin(struct gmm_stage2_walker *walker, gmm_gfn_t gfn, uint64_t count)
 {
 	struct gmm_stage2_table *table = walker->table;
@@ -93,13 +107,12 @@ int gmm_stage2_change_begin(struct gmm_stage2_walker *walker, gmm_gfn_t gfn, uin
 	for (other = table->walkers; other; other = other->next) {
 		if (other == walker)
 			continue;
-		if (overlaps(&other->watch, gfn, last))
-			gmm_store_release(&other->overtaken, 1u);
 		if (overlaps(&other->change, gfn, last))
 			walker->meets = other->meets = true;
 	}
 	gmm_unlock_table(&table->lock);
 	gmm_section_domain_wait(&table->sections);
+	overtake(walker, gfn, last);
 	return 0;
 }
 
@@ -125,6 +138,14 @@ void gmm_stage2_change_end(struct gmm_stage2_walker *walker)
 	gmm_unlock_table(&table->lock);
 }
 
+static void open_watch(struct gmm_stage2_walker *walker, uint64_t gfn, uint64_t count)
+{
+	walker->watch_first = gfn;
+	walker->watch_last = gfn + count - 1;
+	gmm_store_relaxed(&walker->overtaken, 0u);
+	gmm_store_release(&walker->watches, 1u);
+}
+
 int gmm_stage2_watch_begin(struct gmm_stage2_walker *walker, gmm_gfn_t gfn, uint64_t count)
 {
 	struct gmm_stage2_table *table = walker->table;
@@ -133,24 +154,28 @@ int gmm_stage2_watch_begin(struct gmm_stage2_walker *walker, gmm_gfn_t gfn, uint
 
 	if (error)
 		return error;
-	gmm_assert(!walker->watch.open);
+	gmm_assert(!gmm_load_relaxed(&walker->watches));
+	gmm_section_enter_inline(walker->reader);
+	/* A change that is begun meanwhile waits for this section, and then sees the watch. */
+	if (gmm_likely(!gmm_load_acquire(&table->taken))) {
+		open_watch(walker, gfn, count);
+		gmm_section_exit_inline(walker->reader);
+		return 0;
+	}
+	gmm_section_exit_inline(walker->reader);
 	gmm_lock_table(&table->lock);
 	for (other = table->walkers; other; other = other->next)
 		if (other != walker && overlaps(&other->change, gfn, gfn + count - 1))
 			error = -GMM_EAGAIN;
-	if (!error) {
-		walker->watch = (struct gmm_stage2_range){ gfn, gfn + count - 1, true };
-		gmm_store_relaxed(&walker->overtaken, 0u);
-	}
+	if (!error)
+		open_watch(walker, gfn, count);
 	gmm_unlock_table(&table->lock);
 	return error;
 }
 
 void gmm_stage2_watch_end(struct gmm_stage2_walker *walker)
 {
-	gmm_lock_table(&walker->table->lock);
-	walker->watch.open = false;
-	gmm_unlock_table(&walker->table->lock);
+	gmm_store_release(&walker->watches, 0u);
 }
 
 uint64_t *gmm_stage2_stock_take(struct gmm_stage2_walker *walker)
@@ -297,7 +322,7 @@ void gmm_stage2_walker_destroy(struct gmm_stage2_walker *walker)
 	struct gmm_stage2_table *table = walker->table;
 	struct gmm_stage2_walker **link;
 
-	gmm_assert(!walker->change.open && !walker->watch.open);
+	gmm_assert(!walker->change.open && !gmm_load_relaxed(&walker->watches));
 	gmm_stage2_flush_pending(walker);
 	gmm_stage2_stock_trim(walker, 0);
 	gmm_lock_table(&table->lock);

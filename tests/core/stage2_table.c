@@ -295,6 +295,43 @@ static void what_changes_its_size_is_broken_before_it_is_made(void)
 	}
 }
 
+static void leaves_side_by_side_change_their_size_with_one_flush(void)
+{
+	struct gmm_stage2_statistics before, after;
+	struct table_world world;
+	uint64_t span, done;
+	uint32_t format;
+
+	each_format(format)
+	{
+		gmm_must(init(&world, format));
+		span = table_world_span(&world, 1);
+		table_world_map(&world, 0, 4 * span, 4 * span, ALL, 1);
+		gmm_equal(gmm_stage2_walker_top_up(world.walker, 5), 0);
+		gmm_stage2_table_read_statistics(world.table, &before);
+		gmm_equal(gmm_stage2_table_split(world.walker, 1, 3 * span, 0, &done), 0);
+		gmm_equal(done, 3 * span);
+		gmm_equal(level_of(&world, 0), 0);
+		gmm_equal(level_of(&world, 3 * span), 0);
+		gmm_stage2_table_read_statistics(world.table, &after);
+		gmm_equal(after.flushes, before.flushes + 1);
+		gmm_equal(after.leaves[0], 4 * span);
+		gmm_equal(gmm_stage2_table_collapse(world.walker, 0, 4 * span, 1), 4);
+		gmm_equal(level_of(&world, 3 * span), 1);
+		gmm_stage2_table_read_statistics(world.table, &after);
+		gmm_equal(after.flushes, before.flushes + 2);
+		gmm_equal(after.tables[0], before.tables[0]);
+		/* The stock of one table is used up. */
+		gmm_equal(gmm_stage2_walker_top_up(world.walker, 2), 0);
+		gmm_equal(gmm_stage2_table_split(world.walker, 0, span, 0, &done), 0);
+		gmm_equal(gmm_stage2_table_split(world.walker, span, 2 * span, 0, &done),
+			  -GMM_ENOMEM);
+		gmm_equal(done, span);
+		gmm_equal(level_of(&world, 2 * span), 1);
+		table_world_fini(&world);
+	}
+}
+
 /* L22: absent stays absent; what may not be written stays so, and protected stays protected. */
 static void a_replaced_frame_is_what_it_was(void)
 {
@@ -506,6 +543,8 @@ const struct gmm_test_case gmm_test_cases[] = {
 	{ "all_that_is_unmapped_is_flushed", all_that_is_unmapped_is_flushed },
 	{ "what_changes_its_size_is_broken_before_it_is_made",
 	  what_changes_its_size_is_broken_before_it_is_made },
+	{ "leaves_side_by_side_change_their_size_with_one_flush",
+	  leaves_side_by_side_change_their_size_with_one_flush },
 	{ "a_replaced_frame_is_what_it_was", a_replaced_frame_is_what_it_was },
 	{ "a_large_leaf_is_not_made_writable_for_one_page",
 	  a_large_leaf_is_not_made_writable_for_one_page },
