@@ -368,7 +368,7 @@ const struct explore_scenario explore_format_table_scenarios[] = {
 	{ "format-fault-move", "L1", "a frame goes while a fault is about to map it", fault_move, 2,
 	  true },
 	{ "format-look-unmap", "L3", "a table goes that somebody is walking", look_unmap, 2, true },
-	{ "format-two-maps", "L9", "two faults link one table", two_maps, 2, true },
+	{ "format-two-maps", "L9", "two faults link one table", two_maps, 2, false },
 	{ "format-replace-protect", "L22", "a frame is replaced while it is protected",
 	  replace_protect, 2, true },
 	{ "format-break-protect", "L22", "... by break-before-make", break_protect, 2, true },
