@@ -70,7 +70,9 @@ static void run(uint32_t count)
 static void all_slots_there_may_be_are_added_found_and_removed(void)
 {
 	/* A schedule of threads has nothing to add here, so there it is a small number. */
-	run(gmm_test_turns(1) == 1 ? 24 : GMM_SLOTS_MAX);
+	uint32_t count = gmm_test_turns(40);
+
+	run(count < GMM_SLOTS_MAX ? count : GMM_SLOTS_MAX);
 }
 
 const struct gmm_test_case gmm_test_cases[] = {

@@ -1,6 +1,20 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
 #include "table_world.h"
 
+/*
+ * Physical addresses are not pointers, and formats have 48 bits for them: where pointers of the
+ * heap have more, the upper ones are those of a window and not of the address.
+ */
+#define PHYSICAL_BASE 0x40000000ull
+#define POINTER_BITS 47
+
+static uint64_t physical_offset(void)
+{
+	static const uint8_t in_window;
+
+	return PHYSICAL_BASE - ((uint64_t)(uintptr_t)&in_window >> POINTER_BITS << POINTER_BITS);
+}
+
 static void *table_alloc(void *owner, uint64_t bytes)
 {
 	struct table_world *world = owner;
@@ -52,7 +66,7 @@ static void table_free(void *owner, void *table, uint64_t bytes)
 static bool is_table(void *context, uint64_t address)
 {
 	const struct table_world *world = context;
-	uint64_t at = address - TABLE_WORLD_OFFSET;
+	uint64_t at = address - world->hardware.physical_offset;
 	uint32_t i;
 
 	for (i = 0; i < TABLE_WORLD_TABLES; i++) {
@@ -89,7 +103,7 @@ bool table_world_init(struct table_world *world, struct gmm_stage2_table_config 
 	*world = (struct table_world){ .facts = gmm_stage2_format_read_facts(config.format) };
 	config.ops = &table_world_ops;
 	config.owner = world;
-	config.physical_offset = TABLE_WORLD_OFFSET;
+	config.physical_offset = physical_offset();
 	if (gmm_stage2_table_create(&config, &world->table))
 		return false;
 	if (gmm_stage2_walker_create(world->table, &world->walker)) {
@@ -98,7 +112,7 @@ bool table_world_init(struct table_world *world, struct gmm_stage2_table_config 
 		return false;
 	}
 	world->hardware.format = config.format;
-	world->hardware.physical_offset = TABLE_WORLD_OFFSET;
+	world->hardware.physical_offset = config.physical_offset;
 	world->hardware.sets_bits = config.flags & GMM_STAGE2_HARDWARE_DIRTY;
 	world->hardware.is_table = is_table;
 	world->hardware.context = world;

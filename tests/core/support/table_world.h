@@ -10,8 +10,6 @@
 #include "hardware.h"
 
 #define TABLE_WORLD_TABLES 512u
-/* Physical addresses are not pointers. */
-#define TABLE_WORLD_OFFSET 0x40000000ull
 
 struct table_memory {
 	void *allocated; /* NULL: not in use; atomic */
