@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
+#ifndef GMM_BARE_X86_64_GUEST_CALL_H
+#define GMM_BARE_X86_64_GUEST_CALL_H
+
+#include <gmm_port/compiler.h>
+
+GMM_INLINE void guest_call(void)
+{
+	__asm__ __volatile__("vmmcall" ::: "memory");
+}
+
+GMM_INLINE void guest_code_changed(void)
+{
+	__asm__ __volatile__("" ::: "memory");
+}
+
+#endif
