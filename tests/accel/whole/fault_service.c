@@ -6,7 +6,6 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -15,6 +14,8 @@
 
 #include <guestmm/linux/fault_service.h>
 #include <guestmm/linux/userfault.h>
+
+#include "thread_state.h"
 
 #define PAGE 4096u
 #define THREADS 48u
@@ -52,29 +53,13 @@ static void *drop(void *context)
 	return NULL;
 }
 
-/* Asleep in the kernel, and so in its fault: there is nothing else that it waits for. */
-static bool is_asleep(const struct toucher *toucher)
-{
-	pid_t id = __atomic_load_n(&toucher->id, __ATOMIC_ACQUIRE);
-	char path[64], state = 0;
-	FILE *file;
-
-	snprintf(path, sizeof(path), "/proc/self/task/%d/stat", id);
-	file = id ? fopen(path, "r") : NULL;
-	if (!file)
-		return false;
-	if (fscanf(file, "%*d (%*[^)]) %c", &state) != 1)
-		state = 0;
-	fclose(file);
-	return state == 'S';
-}
-
+/* Asleep in the kernel, and so in their faults: there is nothing else that they wait for. */
 static void wait_for_faults(const struct crowd *crowd)
 {
 	uint32_t i;
 
 	for (i = 0; i < THREADS; i++)
-		while (!is_asleep(&crowd->touchers[i]))
+		while (!thread_is_asleep(__atomic_load_n(&crowd->touchers[i].id, __ATOMIC_ACQUIRE)))
 			sched_yield();
 }
 

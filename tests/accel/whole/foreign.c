@@ -29,6 +29,8 @@
 #include <guestmm/section.h>
 #include <guestmm/slot.h>
 
+#include "thread_state.h"
+
 #define PAGE 4096u
 #define PAGES 64u
 #define SEED 11u
@@ -664,22 +666,6 @@ static void *evict_pages(void *context)
 	return NULL;
 }
 
-/* Whether the kernel's state of a thread is this one. */
-static bool is_in_state(pid_t id, char wanted)
-{
-	char path[64], state = 0;
-	FILE *file;
-
-	snprintf(path, sizeof(path), "/proc/self/task/%d/stat", id);
-	file = fopen(path, "r");
-	if (!file)
-		return false;
-	if (fscanf(file, "%*d (%*[^)]) %c", &state) != 1)
-		state = 0;
-	fclose(file);
-	return state == wanted;
-}
-
 /* Events are read late on a busy machine: here when whoever waits for that has gone to sleep. */
 static void test_protecting_waits_for_whoever_reads_events(void **state)
 {
@@ -697,7 +683,7 @@ static void test_protecting_waits_for_whoever_reads_events(void **state)
 		sched_yield();
 	assert_int_equal(pthread_create(&evicts.thread, NULL, evict_pages, &evicts), 0);
 	while (!__atomic_load_n(&evicts.done, __ATOMIC_ACQUIRE) &&
-	       !is_in_state(__atomic_load_n(&evicts.id, __ATOMIC_ACQUIRE), 'S'))
+	       !thread_is_asleep(__atomic_load_n(&evicts.id, __ATOMIC_ACQUIRE)))
 		sched_yield();
 	assert_int_equal(__atomic_load_n(&evicts.done, __ATOMIC_ACQUIRE), 0);
 	start_services(&world);
