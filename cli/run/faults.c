@@ -39,6 +39,7 @@ static int serve(void *opaque, gmm_hva_t hva, uint32_t access)
 {
 	struct run *run = opaque;
 	struct run_vcpu *vcpu = vcpu_of(run, hva);
+	uint64_t resident;
 	int result;
 
 	if (run_abandoned(run))
@@ -49,8 +50,12 @@ static int serve(void *opaque, gmm_hva_t hva, uint32_t access)
 	if (run->engine_rings && vcpu && gmm_dirty_ring_full(vcpu->vcpu) &&
 	    gmm_vcpu_request(vcpu->vcpu, GMM_REQUEST_NONE, 0) > 0)
 		run_count(&run->ring_kicks, 1);
-	if (gmm_resident_pages(run->guest) > run->evictor.limit)
+	resident = gmm_resident_pages(run->guest);
+	if (resident > run->evictor.limit)
 		run_evictor_want(run);
+	if (vcpu && resident > run_evictor_most(run) &&
+	    gmm_vcpu_request(vcpu->vcpu, RUN_REQUEST_WAIT_FOR_ROOM, 0) > 0)
+		run_count(&run->room_kicks, 1);
 	return result;
 }
 

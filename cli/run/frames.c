@@ -309,8 +309,8 @@ void *run_frames_mover_thread(void *opaque)
 void run_frames_verify(struct run *run)
 {
 	struct run_frames *frames = run->frames;
-	uint64_t accounted =
-		run_load(&frames->counters.kicked) + run->stop_kicks + run_load(&run->ring_kicks);
+	uint64_t accounted = run_load(&frames->counters.kicked) + run->stop_kicks +
+			     run_load(&run->ring_kicks) + run_load(&run->room_kicks);
 	struct gmm_guest_counters counters;
 	uint32_t i;
 
@@ -318,7 +318,7 @@ void run_frames_verify(struct run *run)
 	if (counters.kicks > accounted)
 		run_lost(
 			run,
-			"%llu kicks of vCPUs, of which only %llu were for a move of a frame, a full ring, or to stop",
+			"%llu kicks of vCPUs, of which only %llu were for a move of a frame, a full ring or memory, or to stop",
 			(unsigned long long)counters.kicks, (unsigned long long)accounted);
 	for (i = 0; i < run->vcpu_count; i++) {
 		const struct guest_cpu *cpu = &run->program.vcpus[i].cpu;

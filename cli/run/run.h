@@ -67,6 +67,7 @@ enum run_slot {
 
 /* Requests of vCPUs. */
 #define RUN_REQUEST_STOP 0u
+#define RUN_REQUEST_WAIT_FOR_ROOM 1u
 
 struct run_device;
 struct run_device_pages;
@@ -158,6 +159,7 @@ struct run {
 	uint64_t started_at, stopped_at; /* ns; of the thread that watches */
 	uint64_t final_pages;		 /* compared at the end */
 	uint64_t ring_kicks; /* vCPUs that were in the guest when their rings were full; atomic */
+	uint64_t room_kicks; /* ... when memory was far above its limit; atomic */
 	uint64_t stop_kicks; /* vCPUs that were in the guest when they were asked to stop; likewise */
 };
 
@@ -237,6 +239,10 @@ void run_frames_counters(const struct run *run, struct run_frames_counters *coun
 
 void *run_evictor_thread(void *opaque);
 void run_evictor_want(struct run *run);
+/* Pages: above that, who faults waits. */
+uint64_t run_evictor_most(const struct run *run);
+/* On a vCPU's thread, outside guest mode: until there is room, or a while. */
+void run_evictor_wait_for_room(struct run *run);
 
 int run_harvester_create(struct run *run);
 void run_harvester_destroy(struct run *run);

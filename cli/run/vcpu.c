@@ -66,13 +66,15 @@ void run_vcpus_destroy(struct run *run)
 	run->vcpus = NULL;
 }
 
-/* Takes what others asked for. Only one thing can be asked; waking up is no request. */
+/* Takes what others asked for. Waking up is no request. */
 static void take_requests(struct run_vcpu *vcpu)
 {
 	uint32_t requests = gmm_vcpu_take_requests(vcpu->vcpu);
 
 	if (requests & (1u << RUN_REQUEST_STOP))
 		gmm_program_stop(&vcpu->run->program, vcpu->index, true);
+	else if (requests & (1u << RUN_REQUEST_WAIT_FOR_ROOM))
+		run_evictor_wait_for_room(vcpu->run);
 	else if (!requests)
 		/* Its dirty ring is full: whoever empties it wakes us. */
 		gmm_vcpu_sleep(vcpu->vcpu);

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only
 #
 # Runs in which operations of guest memory and allocations of the engine fail now and then: what was begun is
-# undone or repeated, and nothing is lost.
+# undone or repeated, nothing is lost, and memory stays near its limit although evicting fails.
 set -uo pipefail
 source "$GMM_SOURCE/tests/cli/support/tap.bash"
 
@@ -24,6 +24,34 @@ failing() {
 	rm -f "$scratch/out.json"
 }
 
+busy=()
+end_busy() {
+	[ ${#busy[@]} -eq 0 ] || kill "${busy[@]}" 2>/dev/null
+	wait "${busy[@]:-$$}" 2>/dev/null
+	busy=()
+}
+trap end_busy EXIT
+
+# limited ACCEL: vCPUs fill memory faster than it is evicted; each that faults far above the limit has to wait.
+limited() {
+	local most i
+	for ((i = 0; i < 2 * $(nproc); i++)); do
+		timeout -k 2 100 bash -c 'while :; do :; done' &
+		busy+=($!)
+	done
+	until_seen '[ "$(number_of memory evictions)" -gt 5000 ]' 2 --memory 256M --resident 1M --vcpus 5 \
+		--fail-one-in 50 --accel "$1"
+	end_busy
+	most=$(number_of memory most_resident_bytes)
+	if [ "$status" -eq 0 ] && [ "${most:-99999999}" -lt $((12 << 20)) ]; then
+		ok "$1: memory stays near its limit on busy CPUs"
+	else
+		not_ok "$1: memory stays near its limit on busy CPUs" "exit status $status, at most ${most:-?} bytes" \
+			"$(tail -n 3 "$scratch/err")"
+	fi
+	rm -f "$scratch/out.json"
+}
+
 for accel in process kvm; do
 	if ! usable $accel; then
 		skip "$accel" "$reason"
@@ -32,5 +60,6 @@ for accel in process kvm; do
 	failing $accel --dirty bitmap
 	failing $accel --dirty ring
 	failing $accel --memory-kind anonymous
+	limited $accel
 done
 plan
