@@ -16,6 +16,11 @@ struct age_context {
 	uint64_t leased[GMM_LEASED_FRAMES / 64];
 };
 
+struct age_request {
+	struct age_context age;
+	uint32_t flags;
+};
+
 static void note_young(struct age_context *age, gmm_gfn_t gfn)
 {
 	uint64_t bit = gfn - age->gfn;
@@ -69,6 +74,20 @@ static int clear_table(void *opaque, gmm_gfn_t gfn, uint64_t *entries, uint32_t 
 	return 0;
 }
 
+/* A guest's table has no busy pages either. */
+static int64_t age_in_table(struct gmm_guest *guest, struct age_request *request, gmm_gfn_t gfn,
+			    uint64_t count)
+{
+	uint64_t young[GMM_LEASED_FRAMES / 64] = { 0 };
+	uint32_t i;
+
+	gmm_guest_table_age(&guest->table, gfn, count, young, request->flags & GMM_AGE_TEST_ONLY);
+	for (i = 0; i < count; i++)
+		if ((young[i / 64] >> (i % 64)) & 1)
+			count_young(&request->age, gfn + i);
+	return 0;
+}
+
 /* Busy pages are young: somebody is at them. */
 static void count_busy(void *opaque, gmm_gfn_t gfn)
 {
@@ -94,11 +113,6 @@ static int age_run(struct gmm_operation *operation, struct gmm_page_run *run)
 	return 0;
 }
 
-struct age_request {
-	struct age_context age;
-	uint32_t flags;
-};
-
 /* Frames of one slot: GMM_LEASED_FRAMES at most, or more when nothing is leased. */
 static int64_t age_chunk(struct gmm_operation *operation, struct age_request *request,
 			 gmm_gfn_t gfn, uint64_t count)
@@ -111,6 +125,8 @@ static int64_t age_chunk(struct gmm_operation *operation, struct age_request *re
 	int error = 0;
 
 	count_leased(operation->guest, &request->age, gfn, count);
+	if (operation->guest->table.table)
+		return age_in_table(operation->guest, request, gfn, count);
 	if (request->flags & GMM_AGE_TEST_ONLY)
 		return gmm_stage2_visit(stage2, gfn, count, test_table, &request->age);
 	if (!gmm_slot_is_lazy(operation->slot))
@@ -134,7 +150,8 @@ static int64_t age_slot(struct gmm_operation *operation, void *context)
 	while (!error && gfn <= operation->node.last) {
 		uint64_t count = operation->node.last - gfn + 1;
 
-		if (count > GMM_LEASED_FRAMES && gmm_lease_any_hint(operation->guest))
+		if (count > GMM_LEASED_FRAMES &&
+		    (operation->guest->table.table || gmm_lease_any_hint(operation->guest)))
 			count = GMM_LEASED_FRAMES;
 		error = age_chunk(operation, context, gfn, count);
 		gfn += count;

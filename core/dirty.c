@@ -160,7 +160,7 @@ int gmm_operation_begin_slot(struct gmm_guest *guest, uint32_t id, uint64_t firs
 
 /*
  * Resident memory has no page states to own: translation and mark change in the lock in which
- * faults set both.
+ * faults set both; in a guest's table the mark comes behind the translation.
  */
 static int clean_entries(void *context, gmm_gfn_t gfn, uint64_t *entries, uint32_t count)
 {
@@ -178,6 +178,10 @@ static int protect_resident(struct gmm_operation *operation, gmm_gfn_t gfn, uint
 	const struct gmm_stage2_ops *ops = guest->config.stage2_ops;
 	struct gmm_span span = gmm_slot_span(guest, operation->slot, gfn, count);
 
+	if (guest->table.table) {
+		gmm_guest_table_protect(&guest->table, gfn, count, NULL);
+		return 0;
+	}
 	gmm_lock_invalidate(&guest->invalidation.lock);
 	gmm_stage2_visit(&guest->stage2, gfn, count, clean_entries, NULL);
 	gmm_unlock_invalidate(&guest->invalidation.lock);
@@ -364,6 +368,11 @@ static void clean_resident(struct gmm_operation *operation, const uint64_t *bitm
 	struct gmm_guest *guest = operation->guest;
 	struct taken taken = { guest, bitmap, operation->node.start };
 
+	if (guest->table.table) {
+		gmm_guest_table_protect(&guest->table, taken.start, gmm_operation_count(operation),
+					bitmap);
+		return;
+	}
 	gmm_stage2_visit(&guest->stage2, taken.start, gmm_operation_count(operation), clean_taken,
 			 &taken);
 }

@@ -2,34 +2,22 @@
 /*
  * Faults. A page of lazy memory is owned (BUSY) while it is filled and mapped; a page of resident
  * memory has no contents to bring, only a translation, which is installed under the invalidation's
- * lock.
+ * lock. Those of a guest with a table in a format of hardware are in core/fault_table.c.
  */
-#include <guestmm/fault.h>
+#include "fault_impl.h"
 
 #include <gmm_port/step.h>
 
 #include "dirty_impl.h"
-#include "page_impl.h"
 
-struct fault {
-	struct gmm_guest *guest;
-	struct gmm_vcpu *vcpu; /* whose fault it is, or NULL */
-	struct gmm_operation operation;
-	gmm_gfn_t gfn;
-	uint32_t access;
-	bool missing; /* the host found no page */
-	uint64_t *entry;
-	struct gmm_page_run run; /* the page, once it is owned */
-};
-
-static bool logs_writes(const struct fault *fault)
+static bool logs_writes(const struct gmm_fault *fault)
 {
 	const struct gmm_stage2_ops *ops = fault->guest->config.stage2_ops;
 
 	return fault->operation.slot->dirty && !(ops && (ops->flags & GMM_STAGE2_LOGS_WRITES));
 }
 
-static void mark_dirty(struct fault *fault)
+void gmm_fault_mark_dirty(struct gmm_fault *fault)
 {
 	struct gmm_slot *slot = fault->operation.slot;
 	uint64_t page = fault->gfn - slot->by_gfn.start;
@@ -49,7 +37,7 @@ static bool suffices(uint64_t value, uint32_t access)
 	return (value & wanted) == wanted;
 }
 
-static void wake(struct fault *fault)
+static void wake(struct gmm_fault *fault)
 {
 	const struct gmm_stage2_ops *ops = fault->guest->config.stage2_ops;
 	struct gmm_span span = gmm_slot_span(fault->guest, fault->operation.slot, fault->gfn, 1);
@@ -59,7 +47,7 @@ static void wake(struct fault *fault)
 }
 
 /* Claims the page, or finds it busy (-GMM_EAGAIN) and asks to be woken. */
-static int claim(struct fault *fault)
+static int claim(struct gmm_fault *fault)
 {
 	uint64_t seen;
 
@@ -77,7 +65,7 @@ static int claim(struct fault *fault)
 }
 
 /* Brings the contents of a claimed page. */
-static int fill(struct fault *fault)
+static int fill(struct gmm_fault *fault)
 {
 	const struct gmm_slot *slot = fault->operation.slot;
 	uint64_t page = slot->config.memory_page + (fault->gfn - slot->by_gfn.start);
@@ -103,7 +91,7 @@ static int fill(struct fault *fault)
  * Whether the memory still has a claimed page; if not it is filled again right here: who faults may
  * be in a section, so that nothing may be waited for.
  */
-static int refill_lost(struct fault *fault)
+static int refill_lost(struct gmm_fault *fault)
 {
 	struct gmm_repair_result result = { 0 };
 	int error = gmm_run_take_back_lost(&fault->operation, &fault->run, 0, &result);
@@ -115,7 +103,7 @@ static int refill_lost(struct fault *fault)
  * What the page may be mapped for: writes too when they need not be seen, because it counts as
  * changed already and no log waits for them.
  */
-static uint32_t mapping_access(const struct fault *fault, uint64_t value)
+static uint32_t mapping_access(const struct gmm_fault *fault, uint64_t value)
 {
 	const struct gmm_stage2_ops *ops = fault->guest->config.stage2_ops;
 	bool read_only = fault->operation.slot->config.flags & GMM_SLOT_READ_ONLY;
@@ -131,7 +119,7 @@ static uint32_t mapping_access(const struct fault *fault, uint64_t value)
 }
 
 /* Makes a filled page reachable. The mark in the log comes before the guest can write. */
-static int map(struct fault *fault)
+static int map(struct gmm_fault *fault)
 {
 	const struct gmm_stage2_ops *ops = fault->guest->config.stage2_ops;
 	struct gmm_span span = gmm_slot_span(fault->guest, fault->operation.slot, fault->gfn, 1);
@@ -143,7 +131,7 @@ static int map(struct fault *fault)
 	if (access & GMM_ACCESS_WRITE) {
 		now |= GMM_PAGE_WRITABLE | GMM_PAGE_CHANGED | GMM_PAGE_DIRTY;
 		if (logs_writes(fault))
-			mark_dirty(fault);
+			gmm_fault_mark_dirty(fault);
 	}
 	if (!gmm_operation_install(&fault->operation)) {
 		gmm_count(fault->guest, faults_retried, 1);
@@ -181,7 +169,7 @@ static int map(struct fault *fault)
 }
 
 /* The owner of the second stage found no page. When the memory has it after all, it came meanwhile. */
-static int map_lost(struct fault *fault)
+static int map_lost(struct gmm_fault *fault)
 {
 	int error = fault->operation.slot->config.memory_ops->lost ? refill_lost(fault) : -GMM_EIO;
 
@@ -194,7 +182,7 @@ static int map_lost(struct fault *fault)
  * The end of a fault whose page is owned: the page goes back, and on a retry so does the vCPU,
  * which faults again and is held or served.
  */
-static int finish(struct fault *fault, int error)
+static int finish(struct gmm_fault *fault, int error)
 {
 	gmm_run_release(&fault->operation, &fault->run);
 	if (error != -GMM_EAGAIN)
@@ -203,7 +191,7 @@ static int finish(struct fault *fault, int error)
 	return GMM_FAULT_HELD;
 }
 
-static int serve_lazy(struct fault *fault)
+static int serve_lazy(struct gmm_fault *fault)
 {
 	int error = claim(fault);
 
@@ -226,7 +214,7 @@ static int serve_lazy(struct fault *fault)
 }
 
 /* Only while the translation is there: one that is gone leaves nothing behind in its entry (L12). */
-static bool make_young(struct fault *fault)
+static bool make_young(struct gmm_fault *fault)
 {
 	uint64_t seen = gmm_load_acquire(fault->entry);
 
@@ -240,7 +228,7 @@ static bool make_young(struct fault *fault)
  * Resident memory: the frame is taken, and the entry set in the same lock in which the retry is
  * tested (L1). The reference goes after that (L5).
  */
-static int serve_resident(struct fault *fault)
+static int serve_resident(struct gmm_fault *fault)
 {
 	struct gmm_guest *guest = fault->guest;
 	const struct gmm_slot *slot = fault->operation.slot;
@@ -270,7 +258,7 @@ static int serve_resident(struct fault *fault)
 		gmm_store_release(fault->entry, value);
 		/* In the same lock in which a harvest protects: neither comes between. */
 		if (writable && logs_writes(fault))
-			mark_dirty(fault);
+			gmm_fault_mark_dirty(fault);
 	}
 	gmm_unlock_invalidate(&guest->invalidation.lock);
 	slot->config.memory_ops->put(slot->config.memory, &pfn, 1);
@@ -281,7 +269,7 @@ static int serve_resident(struct fault *fault)
 }
 
 /* With what beginning its operation has answered. */
-static int serve(struct fault *fault, int error)
+static int serve(struct gmm_fault *fault, int error)
 {
 	struct gmm_guest *guest = fault->guest;
 
@@ -295,6 +283,8 @@ static int serve(struct fault *fault, int error)
 	if ((fault->access & GMM_ACCESS_WRITE) &&
 	    (fault->operation.slot->config.flags & GMM_SLOT_READ_ONLY)) {
 		error = -GMM_EROFS;
+	} else if (guest->table.table) {
+		error = gmm_fault_serve_table(fault);
 	} else {
 		fault->entry = gmm_stage2_populate(&guest->stage2, fault->gfn);
 		if (!fault->entry)
@@ -310,21 +300,25 @@ static int serve(struct fault *fault, int error)
 	return error;
 }
 
-static struct fault fault_of(struct gmm_guest *guest, struct gmm_vcpu *vcpu, uint32_t access)
+static struct gmm_fault fault_of(struct gmm_guest *guest, struct gmm_vcpu *vcpu, uint32_t access)
 {
-	return (struct fault){ .guest = guest,
-			       .vcpu = vcpu,
-			       .access = access & ~GMM_FAULT_MISSING,
-			       .missing = access & GMM_FAULT_MISSING };
+	return (struct gmm_fault){ .guest = guest,
+				   .vcpu = vcpu,
+				   .access = access & ~GMM_FAULT_MISSING,
+				   .missing = access & GMM_FAULT_MISSING };
 }
 
 int gmm_fault_serve_vcpu(struct gmm_guest *guest, struct gmm_vcpu *vcpu, gmm_gfn_t gfn,
 			 uint32_t access)
 {
-	struct fault fault = fault_of(guest, vcpu, access);
-	int result = serve(&fault, gmm_operation_begin(guest, gfn, 1, GMM_OPERATION_NO_WAIT,
-						       &fault.operation));
+	struct gmm_fault fault = fault_of(guest, vcpu, access);
+	int result = -GMM_ENOENT;
 
+	if (guest->table.table && !(access & GMM_ACCESS_WRITE))
+		result = gmm_fault_touch_table(guest, vcpu, gfn, fault.access);
+	if (result < 0)
+		result = serve(&fault, gmm_operation_begin(guest, gfn, 1, GMM_OPERATION_NO_WAIT,
+							   &fault.operation));
 	gmm_trace(fault_serve, guest, gfn, access, result);
 	return result;
 }
@@ -332,7 +326,7 @@ int gmm_fault_serve_vcpu(struct gmm_guest *guest, struct gmm_vcpu *vcpu, gmm_gfn
 int gmm_fault_serve_at(struct gmm_guest *guest, struct gmm_vcpu *vcpu, gmm_hva_t hva,
 		       uint32_t access)
 {
-	struct fault fault = fault_of(guest, vcpu, access);
+	struct gmm_fault fault = fault_of(guest, vcpu, access);
 	int result = serve(&fault, gmm_operation_begin_at(guest, hva, &fault.operation));
 
 	gmm_trace(fault_serve_at, guest, hva, access, result);
@@ -346,7 +340,7 @@ int gmm_fault_serve(struct gmm_guest *guest, gmm_gfn_t gfn, uint32_t access)
 
 int gmm_repair_touched(struct gmm_guest *guest, gmm_hva_t hva)
 {
-	struct fault fault = fault_of(guest, NULL, GMM_ACCESS_READ);
+	struct gmm_fault fault = fault_of(guest, NULL, GMM_ACCESS_READ);
 	int error = gmm_operation_begin_at(guest, hva, &fault.operation);
 
 	if (error)
@@ -496,6 +490,8 @@ int gmm_fault_populate(struct gmm_guest *guest, gmm_gfn_t gfn, uint64_t count, u
 		return 0;
 	if (gmm_frames_check(guest, gfn, count))
 		return -GMM_EFAULT;
+	if (guest->table.table && (flags & GMM_POPULATE_MAP))
+		return gmm_fault_populate_table(guest, gfn, count, access);
 	return (int)gmm_operation_over(guest, gfn, count, GMM_OPERATION_WAIT_ALL, -GMM_EFAULT,
 				       populate_slot, &populate);
 }

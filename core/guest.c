@@ -19,6 +19,8 @@ static int check_stage2(const struct gmm_stage2_ops *ops)
 
 static int check_config(struct gmm_guest_config *config)
 {
+	if (gmm_guest_table_check(config))
+		return -GMM_EINVAL;
 	if (!config->page_shift)
 		config->page_shift = 12;
 	if (!config->gpa_bits)
@@ -62,11 +64,14 @@ static int allocate(struct gmm_guest *guest)
 	if (!error)
 		error = gmm_stage2_init(&guest->stage2,
 					guest->config.gpa_bits - guest->config.page_shift);
+	if (!error)
+		error = gmm_guest_table_init(&guest->table, guest->config.table);
 	return error;
 }
 
 static void release(struct gmm_guest *guest)
 {
+	gmm_guest_table_fini(&guest->table);
 	gmm_stage2_destroy(&guest->stage2);
 	gmm_slots_destroy(&guest->slots);
 	gmm_free(guest->vcpus, guest->config.max_vcpus * sizeof(*guest->vcpus));

@@ -9,6 +9,7 @@
 #include <gmm_port/trace.h>
 #include <gmm_port/wait.h>
 
+#include "guest_table.h"
 #include "invalidate_impl.h"
 #include "lock_rank.h"
 #include "section_impl.h"
@@ -26,6 +27,7 @@ struct gmm_guest {
 	struct gmm_invalidation invalidation;
 	struct gmm_slots slots;
 	struct gmm_stage2 stage2;
+	struct gmm_guest_table table; /* then there is nothing in stage2 */
 
 	/* Sleeping for a page that somebody changes; the page's state itself is in stage2. */
 	struct gmm_spinlock pages_lock;

@@ -219,7 +219,7 @@ static bool hold_range(struct gmm_guest *guest, enum gmm_range_kind kind, uint64
 		frames_within(guest, slot, kind, start, last, &first, &end);
 		if (kind == GMM_RANGE_HVA)
 			installing |= overtake_operations(guest, first, end, waits);
-		if (!gmm_slot_is_lazy(slot))
+		if (!gmm_slot_is_lazy(slot) && !guest->table.table)
 			gmm_stage2_visit(&guest->stage2, first, end - first + 1, drop_entries,
 					 NULL);
 	}
@@ -273,6 +273,7 @@ static void hold_faults(struct gmm_guest *guest, enum gmm_range_kind kind,
 	gmm_lock_invalidate(&guest->invalidation.lock);
 	hold_faults_locked(guest, kind, ranges, count, flags);
 	gmm_unlock_invalidate(&guest->invalidation.lock);
+	gmm_invalidate_drop(guest, kind, ranges, count);
 }
 
 static void kick_users(struct begin_context *context, uint32_t flags)
@@ -441,6 +442,7 @@ void gmm_invalidate_hold(struct gmm_guest *guest, const struct gmm_range *ranges
 	gmm_active_set_held(&guest->invalidation, ranges, count);
 	hold_faults_locked(guest, GMM_RANGE_GFN, ranges, count, GMM_INVALIDATE_SLOT);
 	gmm_unlock_invalidate(&guest->invalidation.lock);
+	gmm_invalidate_drop(guest, GMM_RANGE_GFN, ranges, count);
 	for (i = 0; i < count; i++)
 		gmm_operation_drain(guest, ranges[i].start, ranges[i].end - 1, true);
 }

@@ -81,6 +81,14 @@ void gmm_invalidate_hold(struct gmm_guest *guest, const struct gmm_range *ranges
 void gmm_invalidate_unhold(struct gmm_guest *guest, const struct gmm_range *ranges, uint32_t count);
 
 /*
+ * Takes the translations of the ranges out of a guest's table, behind the moment from which on faults
+ * are held and operations overtaken. Without the lock, for it flushes (L8). Waits for nobody who
+ * waits.
+ */
+void gmm_invalidate_drop(struct gmm_guest *guest, enum gmm_range_kind kind,
+			 const struct gmm_range *ranges, uint32_t count);
+
+/*
  * Takes the lock at a moment at which nobody but slots' changes changes these frames: what begins
  * later finds the slots as they are published under it.
  */

@@ -205,6 +205,24 @@ void gmm_run_release(struct gmm_operation *operation, struct gmm_page_run *run)
 	}
 }
 
+static void query_table(struct gmm_guest *guest, gmm_gfn_t gfn, struct gmm_page_info *info)
+{
+	struct gmm_stage2_leaf leaf;
+
+	*info = (struct gmm_page_info){ .state = GMM_PAGE_ABSENT, .pfn = GMM_PFN_NONE };
+	if (!gmm_guest_table_look_up(&guest->table, gfn, &leaf))
+		return;
+	*info = (struct gmm_page_info){
+		.state = GMM_PAGE_PRESENT,
+		.mapped = true,
+		.writable = gmm_leaf_is_writable(leaf.leaf),
+		.young = leaf.leaf & GMM_LEAF_YOUNG,
+		.dirty = leaf.leaf & GMM_LEAF_DIRTY,
+		.changed = leaf.leaf & GMM_LEAF_DIRTY,
+		.pfn = leaf.pfn + (gfn - leaf.gfn),
+	};
+}
+
 int gmm_page_query(struct gmm_guest *guest, gmm_gfn_t gfn, struct gmm_page_info *info)
 {
 	struct gmm_slot *slot;
@@ -221,6 +239,10 @@ int gmm_page_query(struct gmm_guest *guest, gmm_gfn_t gfn, struct gmm_page_info 
 	gmm_unlock_invalidate(&guest->invalidation.lock);
 	if (!slot)
 		return -GMM_EFAULT;
+	if (guest->table.table) {
+		query_table(guest, gfn, info);
+		return 0;
+	}
 	info->state = value & GMM_PAGE_RESIDENT ? GMM_PAGE_PRESENT :
 						  absent[gmm_page_origin_of(value)];
 	info->busy = value & GMM_PAGE_BUSY;

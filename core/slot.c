@@ -106,6 +106,8 @@ int gmm_slot_check_config(const struct gmm_guest *guest, const struct gmm_slot_c
 	if (config->id >= GMM_SLOTS_MAX || !config->count || (config->hva & mask) ||
 	    ((uintptr_t)config->pointer & mask) || gmm_memory_ops_check(config->memory_ops))
 		return -GMM_EINVAL;
+	if (guest->table.table && (config->memory_ops->flags & GMM_MEMORY_LAZY))
+		return -GMM_EINVAL;
 	return gmm_slot_check_range(guest, config);
 }
 

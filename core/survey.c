@@ -59,6 +59,7 @@ static uint64_t next_in_slot(struct gmm_guest *guest, gmm_gfn_t *gfn, gmm_gfn_t 
 int gmm_page_take_survey(struct gmm_guest *guest, gmm_gfn_t gfn, uint64_t count,
 			 struct gmm_page_survey *survey)
 {
+	struct gmm_page_survey mapped = { 0 }; /* by a guest's table */
 	struct tally tally = { 0 };
 	gmm_gfn_t last = gfn + count - 1;
 	uint64_t in_slot, pages = 0;
@@ -68,7 +69,10 @@ int gmm_page_take_survey(struct gmm_guest *guest, gmm_gfn_t gfn, uint64_t count,
 		return error;
 	while (gfn <= last && (in_slot = next_in_slot(guest, &gfn, last, &tally.resident))) {
 		tally.entries = 0;
-		gmm_stage2_visit(&guest->stage2, gfn, in_slot, count_entries, &tally);
+		if (!guest->table.table)
+			gmm_stage2_visit(&guest->stage2, gfn, in_slot, count_entries, &tally);
+		else
+			gmm_guest_table_survey(&guest->table, gfn, in_slot, &mapped);
 		/* Where there is no table. */
 		tally.place[tally.resident ? PLACE_RESIDENT : GMM_ORIGIN_SOURCE] +=
 			in_slot - tally.entries;
@@ -82,11 +86,11 @@ int gmm_page_take_survey(struct gmm_guest *guest, gmm_gfn_t gfn, uint64_t count,
 		.present = tally.place[PLACE_RESIDENT],
 		.evicted = tally.place[GMM_ORIGIN_STORE],
 		.busy = tally.busy,
-		.mapped = tally.mapped,
-		.writable = tally.writable,
-		.young = tally.young,
-		.dirty = tally.dirty,
-		.changed = tally.changed,
+		.mapped = tally.mapped + mapped.mapped,
+		.writable = tally.writable + mapped.writable,
+		.young = tally.young + mapped.young,
+		.dirty = tally.dirty + mapped.dirty,
+		.changed = tally.changed + mapped.changed,
 	};
 	return 0;
 }

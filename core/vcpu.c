@@ -38,6 +38,13 @@ int gmm_vcpu_create(struct gmm_guest *guest, uint32_t id, gmm_vcpu_kick_fn kick,
 	made->id = id;
 	made->kick = kick;
 	made->opaque = opaque;
+	if (guest->table.table) {
+		error = gmm_stage2_walker_create(guest->table.table, &made->walker);
+		if (error) {
+			gmm_free(made, sizeof(*made));
+			return error;
+		}
+	}
 	gmm_mutex_init(&made->uses_mutex, GMM_RANK_VCPU_USES);
 	gmm_spin_init(&made->lock, GMM_RANK_VCPU);
 	gmm_waitqueue_init(&made->left);
@@ -70,6 +77,9 @@ int gmm_vcpu_destroy(struct gmm_vcpu *vcpu)
 	if (busy)
 		return -GMM_EBUSY;
 	gmm_dirty_ring_empty(vcpu);
+	if (vcpu->walker)
+		gmm_stage2_walker_destroy(vcpu->walker);
+	vcpu->walker = NULL;
 	gmm_lock_vcpus(&guest->vcpus_lock);
 	gmm_store_release(&guest->vcpus[vcpu->id], (struct gmm_vcpu *)NULL);
 	vcpu->next_dead = guest->graveyard;
@@ -81,6 +91,8 @@ int gmm_vcpu_destroy(struct gmm_vcpu *vcpu)
 
 void gmm_vcpu_free(struct gmm_vcpu *vcpu)
 {
+	if (vcpu->walker)
+		gmm_stage2_walker_destroy(vcpu->walker);
 	gmm_dirty_ring_free(vcpu->ring);
 	gmm_free(vcpu->uses, vcpu->use_capacity * sizeof(*vcpu->uses));
 	gmm_waitqueue_destroy(&vcpu->awake);

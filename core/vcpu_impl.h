@@ -31,6 +31,7 @@ struct gmm_vcpu {
 	uint32_t id;
 	gmm_vcpu_kick_fn kick;
 	void *opaque;
+	struct gmm_stage2_walker *walker; /* of its faults, one at a time; NULL: no table */
 
 	/* atomic */
 	uint32_t mode;		     /* enum gmm_vcpu_mode */

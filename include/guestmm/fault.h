@@ -16,6 +16,11 @@ extern "C" {
 
 /* The page is being changed: whoever changes it will wake the vCPU, which then faults again. */
 #define GMM_FAULT_HELD 1
+/*
+ * Served; the vCPU flushes what it remembers of this frame before it enters (L6). Of guests with a
+ * table (guest.h) in a format that needs it.
+ */
+#define GMM_FAULT_FLUSH 2
 
 /*
  * May be added to `access`: the host found no page there. If the table knows of one, somebody else
@@ -30,12 +35,16 @@ extern "C" {
  * or owner failed; the vCPU still waits, the caller decides), -GMM_ENOMEM.
  * Never waits for sections, kicks, invalidations or evictions (W2); may sleep in the memory's fill
  * and the owner's map.
+ *
+ * Of a guest with a table nobody is woken: who gets GMM_FAULT_HELD lets the vCPU try again, after
+ * gmm_invalidate_wait() if it may sleep. Also GMM_FAULT_FLUSH; -GMM_EFAULT: the memory, or its
+ * class, does not allow the access. Sleeps in the memory's resolve and for tables only.
  */
 GMM_API int gmm_fault_serve(struct gmm_guest *guest, gmm_gfn_t gfn, uint32_t access);
 
 /*
  * The same when it is known whose fault it is: a write under a log goes to that vCPU's ring, if it
- * has one.
+ * has one. One fault of a vCPU at a time.
  */
 GMM_API int gmm_fault_serve_vcpu(struct gmm_guest *guest, struct gmm_vcpu *vcpu, gmm_gfn_t gfn,
 				 uint32_t access);
@@ -54,6 +63,9 @@ GMM_API int gmm_fault_serve_at(struct gmm_guest *guest, struct gmm_vcpu *vcpu, g
  * those are left to the fault on them. Sleeps while somebody else changes a page. For
  * GMM_ACCESS_WRITE the pages count as changed against their source. Errors as for
  * gmm_fault_serve(), and -GMM_EDEADLK (error.h). May sleep.
+ * Of a guest with a table, with GMM_POPULATE_MAP: maps a range ahead of faults, in leaves as large as
+ * memory and slots permit; in a slot with a log the first write still faults. What is mapped when
+ * it fails stays. Without GMM_POPULATE_MAP resident memory has nothing to be done.
  */
 #define GMM_POPULATE_MAP 1u
 GMM_API int gmm_fault_populate(struct gmm_guest *guest, gmm_gfn_t gfn, uint64_t count,

@@ -14,6 +14,8 @@
 extern "C" {
 #endif
 
+struct gmm_stage2_table;
+
 #define GMM_SLOTS_MAX 32764u
 #define GMM_VCPUS_MAX 1024u
 #define GMM_GPA_BITS_DEFAULT 40u
@@ -26,14 +28,23 @@ enum gmm_log_level {
 };
 
 struct gmm_guest_config {
-	uint32_t page_shift; /* 12, 14 or 16; 0 means 12 */
-	uint32_t gpa_bits;   /* page_shift + 9 … GMM_GPA_BITS_MAX; 0 means GMM_GPA_BITS_DEFAULT */
-	uint32_t max_vcpus;  /* 0 … GMM_VCPUS_MAX; ids are below it */
-	uint32_t leave_out;  /* tests only: GMM_LEAVE_OUT_*; refused in other builds */
+	uint32_t page_shift; /* 12, 14 or 16; 0 means 12, or as `table` */
+	/* page_shift + 9 … GMM_GPA_BITS_MAX; 0 means GMM_GPA_BITS_DEFAULT, or as `table` */
+	uint32_t gpa_bits;
+	uint32_t max_vcpus; /* 0 … GMM_VCPUS_MAX; ids are below it */
+	uint32_t leave_out; /* tests only: GMM_LEAVE_OUT_*; refused in other builds */
 
 	/* The owner of the live second stage; NULL when no vCPU runs on this guest's memory here. */
 	const struct gmm_stage2_ops *stage2_ops;
 	void *stage2_owner;
+
+	/*
+	 * The table that vCPUs of this guest walk (stage2_table.h); it outlives the guest. The engine
+	 * makes, ages, write-protects and takes away the translations of all slots in it, and nobody
+	 * else does. Its pages are the guest's (page_shift and gpa_bits that are 0 are the table's),
+	 * and it reaches as far. Not with stage2_ops; slots are not GMM_MEMORY_LAZY. NULL: none.
+	 */
+	struct gmm_stage2_table *table;
 
 	/*
 	 * Memory behind host virtual addresses that are in no slot, for caches activated by HVA;

@@ -47,6 +47,17 @@ enum gmm_page_origin {
 	GMM_ORIGIN_STORE,  /* evicted: where write_out put it */
 };
 
+/* What is true of a frame: what a guest's table maps it as (guest.h). */
+struct gmm_frame_info {
+	uint32_t memory; /* enum gmm_leaf_memory of stage2_table.h */
+	/*
+	 * Pages of the memory around this one whose frames are consecutive and of one class, and stay so
+	 * until a change (invalidate.h) of one of them begins: they may be mapped by one leaf.
+	 */
+	uint64_t first_page;
+	uint64_t count;
+};
+
 struct gmm_memory_ops {
 	uint32_t version; /* GMM_MEMORY_OPS_VERSION */
 	uint32_t flags;	  /* GMM_MEMORY_* */
@@ -114,6 +125,15 @@ struct gmm_memory_ops {
 	 */
 	int (*restore)(void *memory, gmm_hva_t hva, uint64_t bytes,
 		       int (*ready)(void *opaque, gmm_hva_t hva, uint64_t bytes), void *opaque);
+
+	/*
+	 * For guests with a table. Of a page and the frame that resolve() gave of it; *info is of
+	 * this page alone, cached, when it is called. The class comes from the frame, not from what
+	 * mapped it (L2). Called again right before a mapping; waits for nobody. NULL: all is cached,
+	 * in leaves of one page.
+	 */
+	void (*describe_frame)(void *memory, uint64_t page, gmm_pfn_t pfn,
+			       struct gmm_frame_info *info);
 };
 
 #endif

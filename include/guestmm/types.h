@@ -22,6 +22,7 @@ typedef uint64_t gmm_pfn_t; /* page frame number; in userspace (memory object, p
 /* How memory is, or is to be, accessed. A set of bits. */
 #define GMM_ACCESS_READ 1u
 #define GMM_ACCESS_WRITE 2u
+#define GMM_ACCESS_EXEC 4u /* only in faults of a guest with a table (guest.h) */
 
 struct gmm_guest;
 struct gmm_reader;
