@@ -187,6 +187,21 @@ static int protect_pages(struct gmm_guest *guest, uint32_t slot, uint64_t page, 
 	return 0;
 }
 
+/* All of them with one flush, in a guest's table. False: a page of them does not exist. */
+static bool protect_in_table(struct gmm_guest *guest, const struct window *window)
+{
+	uint64_t first = gmm_bits_lowest(window->mask), mask = window->mask >> first, count = 1;
+	struct gmm_operation operation;
+
+	while (count < 64 && mask >> count)
+		count++;
+	if (gmm_operation_begin_slot(guest, window->slot, window->base + first, count, &operation))
+		return false;
+	gmm_guest_table_protect(&guest->table, operation.node.start, count, &mask);
+	gmm_operation_end(&operation);
+	return true;
+}
+
 /*
  * A slot or page that does not exist (any more) is passed over, but does not take its neighbours
  * with it.
@@ -195,6 +210,8 @@ static void window_protect(struct gmm_guest *guest, const struct window *window)
 {
 	uint64_t bit, run, i;
 
+	if (guest->table.table && protect_in_table(guest, window))
+		return;
 	for (bit = 0; bit < 64; bit += run) {
 		uint64_t rest = window->mask >> bit;
 

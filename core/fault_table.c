@@ -164,6 +164,12 @@ static int install_largest(struct gmm_fault *fault, struct gmm_stage2_walker *wa
 	return install(fault, walker, &small, leaf);
 }
 
+/* A frame that the table cannot hold is the memory's fault. */
+static int answer_of_map(int error)
+{
+	return error == -GMM_EINVAL ? -GMM_EIO : error;
+}
+
 /* The slow path. Tables are in stock before anything else, so no retry uses them up (L24). */
 static int map(struct gmm_fault *fault, struct gmm_stage2_walker *walker,
 	       struct gmm_stage2_leaf *leaf)
@@ -183,7 +189,7 @@ static int map(struct gmm_fault *fault, struct gmm_stage2_walker *walker,
 		error = -GMM_EIO;
 	/* From here on the frame is none of ours (L5). */
 	slot->config.memory_ops->put(slot->config.memory, &block.pfn, 1);
-	return error;
+	return answer_of_map(error);
 }
 
 static int answer_of(const struct gmm_stage2_leaf *leaf)
@@ -351,7 +357,7 @@ static int populate_run(struct populate *populate)
 		populate->next += done;
 	}
 	slot->config.memory_ops->put(slot->config.memory, pfns, count);
-	return error;
+	return answer_of_map(error);
 }
 
 static int populate_slot(struct populate *populate, uint32_t access)

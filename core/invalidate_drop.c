@@ -2,8 +2,6 @@
 /*
  * Taking translations out of a guest's table (core/guest_table.h) when a change of them begins.
  */
-#include <gmm_port/step.h>
-
 #include "guest_impl.h"
 
 #define PARTS 16u
@@ -65,7 +63,6 @@ void gmm_invalidate_drop(struct gmm_guest *guest, enum gmm_range_kind kind,
 
 	if (!guest->table.table)
 		return;
-	gmm_step(GMM_STEP_INVALIDATE_HELD);
 	parts.count = 0;
 	gmm_lock_invalidate(&guest->invalidation.lock);
 	for (i = 0; i < count; i++)

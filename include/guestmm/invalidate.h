@@ -43,11 +43,12 @@ struct gmm_invalidate_result {
  * Begins a change to `count` ranges of one kind. On return: no cache of these ranges is valid, no
  * section that could have used one is still running, no vCPU of a set that uses one is in guest
  * mode and no cache is leased (both: blocking), and no fault installs a translation of the range until the end (one whose
- * installation a non-blocking begin finds under way undoes it right after). Readers are waited for
+ * installation a non-blocking begin finds under way undoes it right after). A guest's table (guest.h)
+ * has no translation of the range, all are flushed, and there is no such exception. Readers are waited for
  * once, however many ranges there are. Allocates nothing and cannot fail but for
  * misuse: -GMM_EDEADLK in a section, or blocking while this thread has another change in progress;
  * -GMM_EINVAL for an empty range. Blocking may sleep (for vCPUs, leases, and the end of a slot's
- * change of these frames); non-blocking spins for readers only. `result` may be NULL.
+ * change of these frames); non-blocking spins for readers, and for the table's flush, only. `result` may be NULL.
  *
  * GMM_ACTIVE_RANGES - 1 of each kind are told apart; what comes on top is merged into one that
  * encloses it all: waiting then covers more than asked, never less, and whose change it is is not

@@ -13,13 +13,12 @@ enum gmm_step_point {
 	GMM_STEP_INVALIDATE_READERS,	/* begin: about to wait for readers' sections */
 	GMM_STEP_INVALIDATE_KICK,	/* begin: about to kick the vCPUs that use a frame */
 	GMM_STEP_LEASE_WAIT,		/* somebody is about to sleep until leases are dropped */
-	GMM_STEP_INVALIDATE_HELD,     /* begin: faults are held, translations not taken away yet */
-	GMM_STEP_INVALIDATE_CHANGING, /* begin: everybody is out, the change may start */
-	GMM_STEP_INVALIDATE_END,      /* end: about to take the range out */
-	GMM_STEP_INVALIDATE_WAIT,     /* somebody is about to sleep until a range ends */
-	GMM_STEP_REFRESH_RESOLVE,     /* refresh: watched, before frames are resolved */
-	GMM_STEP_REFRESH_MAP,	      /* refresh: frames resolved, before they are mapped */
-	GMM_STEP_REFRESH_PUBLISH,     /* refresh: mapped, before the retry check */
+	GMM_STEP_INVALIDATE_CHANGING,	/* begin: everybody is out, the change may start */
+	GMM_STEP_INVALIDATE_END,	/* end: about to take the range out */
+	GMM_STEP_INVALIDATE_WAIT,	/* somebody is about to sleep until a range ends */
+	GMM_STEP_REFRESH_RESOLVE,	/* refresh: watched, before frames are resolved */
+	GMM_STEP_REFRESH_MAP,		/* refresh: frames resolved, before they are mapped */
+	GMM_STEP_REFRESH_PUBLISH,	/* refresh: mapped, before the retry check */
 	GMM_STEP_DEACTIVATE_UNLISTED, /* deactivate: out of the index, before undoing the mapping */
 	GMM_STEP_FAULT_CLAIMED,	      /* fault: owns the page's state, before filling */
 	GMM_STEP_FAULT_INSTALL,	      /* fault: filled or resolved, before the retry check */
