@@ -61,8 +61,7 @@ static void the_class_of_memory_comes_from_the_frame(void)
 			gmm_equal(result.memory, GMM_LEAF_DEVICE);
 		}
 		gmm_equal(walked_access(&walked, GFN + 11, X, NULL), 0);
-		if (!(walked_leaf(&walked, GFN + 12).leaf & GMM_LEAF_EXEC))
-			gmm_equal(walked_access(&walked, GFN + 12, X, NULL), -GMM_EFAULT);
+		gmm_equal(walked_access(&walked, GFN + 12, X, NULL), -GMM_EFAULT);
 		walked_fini(&walked);
 	}
 }
