@@ -87,6 +87,7 @@ void bare_main(void)
 		if (bare_guest_machine.keeps_monitors)
 			count = add_cases(count, &format[i], bare_conformance_monitor);
 		count = add_cases(count, &format[i], bare_conformance_engine);
+		count = add_cases(count, &format[i], bare_conformance_guest);
 	}
 	add_skips(count);
 	bare_test_cases = cases;
