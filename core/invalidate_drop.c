@@ -32,8 +32,8 @@ static void add_part(struct parts *parts, gmm_gfn_t first, gmm_gfn_t last)
 }
 
 /* Parts of slots that lie in a range. Addresses need not be those of whole pages. Under the lock. */
-static void add_range(struct gmm_guest *guest, enum gmm_range_kind kind,
-		      const struct gmm_range *range, struct parts *parts)
+static void gather_range(struct gmm_guest *guest, enum gmm_range_kind kind,
+			 const struct gmm_range *range, struct parts *parts)
 {
 	struct gmm_interval *node;
 
@@ -66,7 +66,7 @@ void gmm_invalidate_drop(struct gmm_guest *guest, enum gmm_range_kind kind,
 	parts.count = 0;
 	gmm_lock_invalidate(&guest->invalidation.lock);
 	for (i = 0; i < count; i++)
-		add_range(guest, kind, &ranges[i], &parts);
+		gather_range(guest, kind, &ranges[i], &parts);
 	gmm_unlock_invalidate(&guest->invalidation.lock);
 	for (i = 0; i < parts.count; i++)
 		gmm_guest_table_drop(&guest->table, parts.at[i].first, parts.at[i].last);
