@@ -2,6 +2,7 @@
 #
 #   make run     install what is missing, build, and run the main job with its defaults
 #   make test    install what is missing, build, and run every test
+#   make test-module  only those of the kernel module, in a small Linux under QEMU
 #   make test-bare  only those of bare/: hypervisors without an operating system, under QEMU
 #   make mutants put each known defect back into core: its scenario must find it
 #
@@ -22,7 +23,7 @@ FUZZ_SECONDS ?= 60
 
 MESON_TEST = meson test -C $(TEST_BUILD) --no-rebuild --print-errorlogs
 
-.PHONY: all build install uninstall deb run test test-build test-bare test-deep soak fuzz fuzz-coverage explore explore-deep mutants schedules bench check format clean
+.PHONY: all build install uninstall deb run test test-build test-bare test-module test-deep soak fuzz fuzz-coverage explore explore-deep mutants schedules bench check format clean
 
 all: build
 
@@ -52,6 +53,7 @@ run: build
 test-build:
 	@scripts/install-packages build test snapshot browser
 	@scripts/install-packages bare || echo 'the machines of bare/ will be skipped'
+	@scripts/install-packages module || echo 'the kernel module will not be tried'
 	@scripts/configure $(TEST_BUILD) -Dtests=true -Dwerror=$(WERROR)
 	@ninja -C $(TEST_BUILD)
 
@@ -60,6 +62,9 @@ test: test-build
 
 test-bare: test-build
 	@$(MESON_TEST) --suite bare $(TESTS)
+
+test-module: test-build
+	@$(MESON_TEST) --suite kmod $(TESTS)
 
 test-deep: test-build
 	@$(MESON_TEST) --suite deep $(TESTS)

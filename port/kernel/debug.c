@@ -77,7 +77,7 @@ void gmm_port_assert_may_sleep(void)
 {
 	const struct entry *entry = entry_find();
 
-	BUG_ON(entry->section_depth);
+	BUG_ON(entry && entry->section_depth);
 	gmm_port_debug_no_spinlock();
 }
 

@@ -199,7 +199,7 @@ static int guest_writes(struct race *race)
 	return 0;
 }
 
-static void copy_page(struct model *model, uint64_t *copy, uint64_t page)
+static void copy_of_page(struct model *model, uint64_t *copy, uint64_t page)
 {
 	uint64_t words[MODEL_PAGE_BYTES / 8];
 
@@ -215,7 +215,7 @@ static void apply_ring(struct ring_test *test, uint64_t *copy)
 
 	gmm_ok(gmm_dirty_ring_reset(test->user.vcpu) >= 0);
 	for (i = 0; i < got; i++)
-		copy_page(&test->model, copy, out[i].page);
+		copy_of_page(&test->model, copy, out[i].page);
 }
 
 static void apply_bitmap(struct ring_test *test, uint64_t *copy)
@@ -225,7 +225,7 @@ static void apply_bitmap(struct ring_test *test, uint64_t *copy)
 	gmm_ok(gmm_dirty_harvest(test->model.guest, 0, 0, MODEL_PAGES, &bits) >= 0);
 	for (page = 0; page < MODEL_PAGES; page++)
 		if ((bits >> page) & 1)
-			copy_page(&test->model, copy, page);
+			copy_of_page(&test->model, copy, page);
 }
 
 /* R6: base plus both kinds of harvest, in any turn, is the memory. */
@@ -253,7 +253,7 @@ static void ring_and_bitmap_together_lose_nothing(void)
 	for (p = 0; p < MODEL_PAGES; p++) {
 		uint64_t seen = copy[p];
 
-		copy_page(&test.model, copy, p);
+		copy_of_page(&test.model, copy, p);
 		gmm_ok(seen == copy[p], "page %u: the copy has 0x%llx, the memory 0x%llx", p,
 		       (unsigned long long)seen, (unsigned long long)copy[p]);
 	}

@@ -7,8 +7,8 @@
 
 #define PAGE ((uint64_t)MODEL_PAGE_BYTES)
 #define CHUNK 512u /* pages that share an entry of the table when they are all one slot's */
-#define READ GMM_ACCESS_READ
-#define WRITE (GMM_ACCESS_READ | GMM_ACCESS_WRITE)
+#define FOR_READ GMM_ACCESS_READ
+#define FOR_WRITE (GMM_ACCESS_READ | GMM_ACCESS_WRITE)
 
 struct bench {
 	struct model model;
@@ -56,7 +56,7 @@ static void *look(struct bench *bench, gmm_gpa_t gpa, uint64_t length, uint32_t 
 	return pointer;
 }
 
-#define seen_at(bench, gfn) look(bench, (gfn)*PAGE + 16, 8, READ)
+#define seen_at(bench, gfn) look(bench, (gfn)*PAGE + 16, 8, FOR_READ)
 
 static bool shows(struct bench *bench, gmm_gfn_t gfn, uint32_t id, uint64_t page)
 {
@@ -71,23 +71,23 @@ static void an_area_is_found_when_it_is_one_piece(void)
 	start(&bench);
 	/* Slot 1 starts within a chunk, covers one wholly, and ends within a third. */
 	gmm_equal(add(&bench, 1, first, CHUNK + 8, 0), 0);
-	gmm_ok(look(&bench, first * PAGE, (CHUNK + 8) * PAGE, WRITE) == base_of(1));
-	gmm_ok(!look(&bench, first * PAGE, (CHUNK + 8) * PAGE + 1, READ));
-	gmm_ok(!look(&bench, first * PAGE - 1, 2, READ));
-	gmm_ok(!look(&bench, first * PAGE, 0, READ));
-	gmm_ok(!look(&bench, first * PAGE + 8, ~(uint64_t)0, READ));
-	gmm_ok(!look(&bench, first * PAGE + 8, 0 - first * PAGE, READ));
-	gmm_ok(!look(&bench, (uint64_t)1 << GMM_GPA_BITS_DEFAULT, 1, READ));
-	gmm_ok(!look(&bench, ~(uint64_t)0, 1, READ));
-	gmm_ok(!look(&bench, ((uint64_t)1 << GMM_GPA_BITS_DEFAULT) - 1, 1, READ));
+	gmm_ok(look(&bench, first * PAGE, (CHUNK + 8) * PAGE, FOR_WRITE) == base_of(1));
+	gmm_ok(!look(&bench, first * PAGE, (CHUNK + 8) * PAGE + 1, FOR_READ));
+	gmm_ok(!look(&bench, first * PAGE - 1, 2, FOR_READ));
+	gmm_ok(!look(&bench, first * PAGE, 0, FOR_READ));
+	gmm_ok(!look(&bench, first * PAGE + 8, ~(uint64_t)0, FOR_READ));
+	gmm_ok(!look(&bench, first * PAGE + 8, 0 - first * PAGE, FOR_READ));
+	gmm_ok(!look(&bench, (uint64_t)1 << GMM_GPA_BITS_DEFAULT, 1, FOR_READ));
+	gmm_ok(!look(&bench, ~(uint64_t)0, 1, FOR_READ));
+	gmm_ok(!look(&bench, ((uint64_t)1 << GMM_GPA_BITS_DEFAULT) - 1, 1, FOR_READ));
 	/* Side by side for the guest, not for the host; then read-only. */
 	gmm_equal(add(&bench, 2, first + CHUNK + 8, 4, GMM_SLOT_READ_ONLY), 0);
-	gmm_ok(!look(&bench, (first + CHUNK + 8) * PAGE - 4, 8, READ));
+	gmm_ok(!look(&bench, (first + CHUNK + 8) * PAGE - 4, 8, FOR_READ));
 	gmm_ok(shows(&bench, first + CHUNK + 9, 2, 1));
-	gmm_ok(!look(&bench, (first + CHUNK + 9) * PAGE, 8, WRITE));
+	gmm_ok(!look(&bench, (first + CHUNK + 9) * PAGE, 8, FOR_WRITE));
 	gmm_ok(!look(&bench, (first + CHUNK + 9) * PAGE, 8, GMM_ACCESS_WRITE));
 	gmm_equal(gmm_slot_set_flags(bench.guest, 2, 0), 0);
-	gmm_ok(look(&bench, (first + CHUNK + 9) * PAGE, 8, WRITE));
+	gmm_ok(look(&bench, (first + CHUNK + 9) * PAGE, 8, FOR_WRITE));
 	/* Nothing there is nothing, whatever is asked. */
 	gmm_ok(!look(&bench, 8 * CHUNK * PAGE, 8, 0));
 	gmm_ok(!look(&bench, 0, 8, 0));
@@ -140,7 +140,7 @@ static void what_is_being_changed_is_hidden_until_its_end(void)
 		}
 		begin(&bench, one, kind);
 		gmm_ok(!seen_at(&bench, CHUNK + 5));
-		gmm_ok(!look(&bench, (CHUNK + 4) * PAGE, 3 * PAGE, READ));
+		gmm_ok(!look(&bench, (CHUNK + 4) * PAGE, 3 * PAGE, FOR_READ));
 		gmm_ok(shows(&bench, CHUNK - 8, 1, 0));
 		gmm_ok(shows(&bench, 2 * CHUNK + 8, 2, 0));
 		begin(&bench, same_chunk, kind);
@@ -186,10 +186,10 @@ static void a_chunk_is_split_when_it_gets_a_second_slot(void)
 	gmm_equal(gmm_slot_remove(bench.guest, 2), 0);
 	gmm_ok(shows(&bench, 99, 1, 99) && !seen_at(&bench, 100));
 	gmm_equal(gmm_slot_resize(bench.guest, 1, 3 * CHUNK), 0);
-	gmm_ok(look(&bench, 0, 3 * CHUNK * PAGE, WRITE) == base_of(1));
+	gmm_ok(look(&bench, 0, 3 * CHUNK * PAGE, FOR_WRITE) == base_of(1));
 	gmm_equal(gmm_slot_move(bench.guest, 1, CHUNK), 0);
 	gmm_ok(!seen_at(&bench, 0) && !seen_at(&bench, CHUNK - 1));
-	gmm_ok(look(&bench, CHUNK * PAGE, 3 * CHUNK * PAGE, WRITE) == base_of(1));
+	gmm_ok(look(&bench, CHUNK * PAGE, 3 * CHUNK * PAGE, FOR_WRITE) == base_of(1));
 	gmm_equal(gmm_slot_move(bench.guest, 1, CHUNK + 1), 0);
 	gmm_ok(!seen_at(&bench, CHUNK) && shows(&bench, CHUNK + 1, 1, 0));
 	gmm_equal(gmm_slot_remove(bench.guest, 1), 0);
@@ -276,8 +276,8 @@ static void check_all(struct bench *bench, const struct known *known)
 				writable = !known[i].read_only;
 			}
 		}
-		gmm_ok(look(bench, gfn * PAGE, 8, READ) == readable);
-		gmm_ok(look(bench, gfn * PAGE, 8, WRITE) == (writable ? readable : NULL));
+		gmm_ok(look(bench, gfn * PAGE, 8, FOR_READ) == readable);
+		gmm_ok(look(bench, gfn * PAGE, 8, FOR_WRITE) == (writable ? readable : NULL));
 	}
 }
 
@@ -311,7 +311,7 @@ static void lazy_memory_has_no_direct_pointer(void)
 	config.pointer = model.memory.frames;
 	gmm_equal(gmm_slot_add(model.guest, &config), 0);
 	gmm_section_enter(reader);
-	gmm_ok(!gmm_slot_pointer(model.guest, 5 * PAGE, 8, READ));
+	gmm_ok(!gmm_slot_pointer(model.guest, 5 * PAGE, 8, FOR_READ));
 	gmm_section_exit(reader);
 	gmm_reader_unregister(reader);
 	model_fini(&model);

@@ -1,22 +1,35 @@
 /* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
-/*
- * Runs the cases once in a kernel module while it is being inserted; the TAP lines go to the log of
- * the kernel. Insertion fails with -EIO when a case failed.
- */
+/* Runs a case once in the kernel; a thread is a kthread, what is printed goes to the kernel's log. */
+#include <linux/bitops.h>
 #include <linux/completion.h>
 #include <linux/kernel.h>
 #include <linux/kthread.h>
-#include <linux/module.h>
+#include <linux/ktime.h>
 #include <linux/preempt.h>
 #include <linux/sched.h>
-#include <linux/slab.h>
 
-#include "gmm_test.h"
+#include "kernel/world.h"
 
-struct started {
+/*
+ * A case may start and join threads in a section, where the kernel makes none: they are there
+ * before.
+ */
+#define WORKERS 48u
+
+enum {
+	WORKER_FREE,
+	WORKER_TAKEN,
+	WORKER_READY
+};
+
+struct worker {
+	struct task_struct *task;
 	struct gmm_test_thread *thread;
 	struct completion finished;
+	int state; /* WORKER_* */
 };
+
+static struct worker workers[WORKERS];
 
 void gmm_test_print(const char *text)
 {
@@ -48,9 +61,13 @@ void gmm_test_world_check_failed(const char *text)
 
 void gmm_test_world_run(const struct gmm_test_case *test)
 {
+	uint64_t start = ktime_get_ns();
+
 	gmm_test_reset();
 	test->run();
 	gmm_test_reset();
+	if (ktime_get_ns() - start > 2 * (uint64_t)NSEC_PER_SEC)
+		pr_info("# %s: %llu ms\n", test->name, (ktime_get_ns() - start) / NSEC_PER_MSEC);
 }
 
 uint64_t gmm_test_seed(void)
@@ -60,40 +77,79 @@ uint64_t gmm_test_seed(void)
 
 uint32_t gmm_test_turns(uint32_t turns)
 {
-	return turns * 1000;
+	return turns * 10;
 }
 
-static int thread_main(void *arg)
+static int worker_main(void *arg)
 {
-	struct started *started = arg;
+	struct worker *worker = arg;
 
-	started->thread->fn(started->thread->arg);
-	complete(&started->finished);
+	while (!kthread_should_stop()) {
+		set_current_state(TASK_IDLE);
+		if (smp_load_acquire(&worker->state) != WORKER_READY) {
+			if (!kthread_should_stop())
+				schedule();
+			__set_current_state(TASK_RUNNING);
+			continue;
+		}
+		__set_current_state(TASK_RUNNING);
+		worker->thread->fn(worker->thread->arg);
+		WRITE_ONCE(worker->state, WORKER_TAKEN);
+		complete(&worker->finished);
+	}
 	return 0;
+}
+
+int gmm_test_world_start(void)
+{
+	uint32_t i;
+
+	for (i = 0; i < WORKERS; i++) {
+		init_completion(&workers[i].finished);
+		workers[i].task = kthread_run(worker_main, &workers[i], "gmm_test/%u", i);
+		if (IS_ERR(workers[i].task)) {
+			workers[i].task = NULL;
+			return -ENOMEM;
+		}
+	}
+	return 0;
+}
+
+void gmm_test_world_stop(void)
+{
+	uint32_t i;
+
+	for (i = 0; i < WORKERS && workers[i].task; i++)
+		kthread_stop(workers[i].task);
 }
 
 void gmm_test_thread_start_named(struct gmm_test_thread *thread, void (*fn)(void *arg), void *arg,
 				 const char *name)
 {
-	struct started *started = kmalloc(sizeof(*started), GFP_KERNEL);
+	uint32_t i;
 
-	if (!started)
-		gmm_bail("no memory for a thread");
-	started->thread = thread;
-	init_completion(&started->finished);
+	for (i = 0; i < WORKERS; i++)
+		if (cmpxchg(&workers[i].state, WORKER_FREE, WORKER_TAKEN) == WORKER_FREE)
+			break;
+	if (i == WORKERS)
+		gmm_bail("no thread for %s", name);
 	thread->fn = fn;
 	thread->arg = arg;
-	thread->world = (uintptr_t)started;
-	if (IS_ERR(kthread_run(thread_main, started, "%s", name)))
-		gmm_bail("no thread");
+	thread->world = i;
+	workers[i].thread = thread;
+	smp_store_release(&workers[i].state, WORKER_READY);
+	wake_up_process(workers[i].task);
 }
 
 void gmm_test_thread_join(struct gmm_test_thread *thread)
 {
-	struct started *started = (struct started *)thread->world;
+	struct worker *worker = &workers[thread->world];
 
-	wait_for_completion(&started->finished);
-	kfree(started);
+	if (preemptible())
+		wait_for_completion(&worker->finished);
+	while (!preemptible() && !try_wait_for_completion(&worker->finished))
+		cpu_relax();
+	smp_store_release(&worker->state, WORKER_FREE);
 }
 
 /* The caller may hold locks and be in a section: it polls. */
@@ -112,17 +168,9 @@ void gmm_test_word_wake(uint32_t *word)
 	(void)word;
 }
 
-static int __init gmm_test_init(void)
+/* The compiler calls it for __builtin_popcountll(), which tests use. */
+int __popcountdi2(long long word);
+int __popcountdi2(long long word)
 {
-	return gmm_test_run_cases() ? -EIO : 0;
+	return hweight64(word);
 }
-
-static void __exit gmm_test_exit(void)
-{
-	gmm_port_alloc_flush();
-}
-
-module_init(gmm_test_init);
-module_exit(gmm_test_exit);
-MODULE_LICENSE("Dual BSD/GPL");
-MODULE_DESCRIPTION("guestmm test");
