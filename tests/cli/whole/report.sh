@@ -127,10 +127,11 @@ picture() {
 	browse "$1" --screenshot="$scratch/$1.png" "${@:3}"
 	"$page" colours "$scratch/$1.png" "$boxes" >"$scratch/$1.colours"
 	while read -r name colours drawn; do
-		# A chart without its curves has 35 at most, the others have none.
+		# A chart without its curves has 35 at most, the others have none. The curves of a run on a busy machine are
+		# short and flat: 79 was seen.
 		case $name in
 		heatmap | timeline) [ "$drawn" -ge 300 ] ;;
-		*) [ "$drawn" -ge 80 ] ;;
+		*) [ "$drawn" -ge 50 ] ;;
 		esac && [ "$colours" -ge 100 ] || empty+="$name has $colours colours, $drawn of 10000 drawn; "
 	done <"$scratch/$1.colours"
 	if [ "$(wc -l <"$scratch/$1.colours")" -eq 8 ] && [ -z "$empty" ]; then
